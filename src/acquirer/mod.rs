@@ -1,0 +1,108 @@
+//! Asking the bank: one trait, one kind of answer. An acquirer is one file or folder and one line where the program
+//! starts.
+
+pub mod sandbox;
+
+use crate::card::{Cvc, Expiry, Pan};
+use crate::money::Money;
+use crate::response_codes::{self, OutcomeClass};
+use std::future::Future;
+use std::pin::Pin;
+
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What an acquirer can do and how long it may take; data, so that nobody writes empty methods.
+#[derive(Clone, Copy)]
+pub struct Abilities {
+    /// How long an answer is waited for before it counts as unknown, milliseconds.
+    pub deadline_ms: u64,
+    /// How late the host may still act on a message, milliseconds: before that, "not found" proves nothing.
+    pub greatest_lateness_ms: i64,
+}
+
+pub trait Acquirer: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn abilities(&self) -> Abilities;
+    fn send<'a>(&'a self, operation: Operation<'a>) -> BoxFuture<'a, Outcome>;
+}
+
+pub enum Operation<'a> {
+    /// Hold the money.
+    Authorize(Ask<'a>),
+    /// Take the money at once.
+    Purchase(Ask<'a>),
+    /// Ask for nothing but whether the card is good.
+    Verify(Ask<'a>),
+    /// Undo what became of `original`, if anything did.
+    Reverse { original: &'a str },
+}
+
+/// What every charge tells the bank. `reference` is ours and unique: the bank answers a repeat with its first answer.
+pub struct Ask<'a> {
+    pub reference: &'a str,
+    pub money: Money,
+    pub pan: &'a Pan,
+    pub expiry: Expiry,
+    pub cvc: Option<&'a Cvc>,
+    pub stored_credential: Option<StoredCredential<'a>>,
+}
+
+/// The card schemes' stored-credential framework: who asks, and which earlier charge the cardholder agreed to.
+#[derive(Clone, Copy)]
+pub struct StoredCredential<'a> {
+    pub initiator: Initiator,
+    pub reason: Reason,
+    /// `None` for the first charge of a credential by this merchant.
+    pub network_transaction_id: Option<&'a str>,
+    /// The card comes from the vault, not from this request.
+    pub from_vault: bool,
+}
+
+/// Customer-initiated (CIT) or merchant-initiated (MIT).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Initiator {
+    Customer = 1,
+    Merchant = 2,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    Recurring = 1,
+    Unscheduled = 2,
+    Installment = 3,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Approved(Approval),
+    Declined { response_code: i64 },
+    /// The bank may or may not have acted.
+    Unknown { why: &'static str },
+    /// Nothing reached the bank.
+    NotSent { why: &'static str },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    pub response_code: i64,
+    pub auth_code: Option<String>,
+    pub network_transaction_id: Option<String>,
+}
+
+impl Outcome {
+    /// Reads a response code by the table: not everything but 0 is a decline.
+    pub fn from_response(operation_verifies: bool, approval: Approval) -> Outcome {
+        let response_code = approval.response_code;
+        let class = response_codes::find(response_code).map_or(OutcomeClass::Unknown, |row| row.outcome);
+        match class {
+            OutcomeClass::Approved => Outcome::Approved(approval),
+            OutcomeClass::ApprovedVerifyOnly if operation_verifies => Outcome::Approved(approval),
+            OutcomeClass::ApprovedVerifyOnly | OutcomeClass::Declined | OutcomeClass::Refused => {
+                Outcome::Declined { response_code }
+            }
+            OutcomeClass::Reverse => Outcome::Unknown { why: "approved for a part only" },
+            OutcomeClass::Inquire => Outcome::Unknown { why: "the host calls it a duplicate" },
+            OutcomeClass::Unknown => Outcome::Unknown { why: "the host does not know the result" },
+        }
+    }
+}

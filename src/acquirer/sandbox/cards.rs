@@ -1,0 +1,37 @@
+//! What the sandbox bank does with which card (contract section 12).
+
+use crate::acquirer::{Ask, Initiator};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    Approve,
+    Decline(i64),
+    /// Acts and never answers.
+    Silence,
+    /// Refuses the connection.
+    Refuse,
+}
+
+/// A pure function of the card and of who asks.
+pub fn behaviour(verification: bool, ask: &Ask<'_>) -> Behaviour {
+    let from_vault = ask.stored_credential.is_some_and(|stored| stored.from_vault);
+    let merchant_initiated = ask.stored_credential.is_some_and(|stored| stored.initiator == Initiator::Merchant);
+    match ask.pan.expose() {
+        // These ask for the cardholder's authentication: without it the issuer declines softly.
+        "4000002500003155" | "4000008400001629" if verification => Behaviour::Approve,
+        "4000002500003155" if merchant_initiated => Behaviour::Approve,
+        "4000008400001629" if merchant_initiated => Behaviour::Decline(5),
+        "4000002500003155" | "4000008400001629" => Behaviour::Decline(65),
+        "4000000000000002" => Behaviour::Decline(5),
+        "4000000000009995" => Behaviour::Decline(51),
+        "4000000000009987" => Behaviour::Decline(41),
+        "4000000000009979" => Behaviour::Decline(43),
+        "4000000000000069" => Behaviour::Decline(54),
+        "4000000000000127" => Behaviour::Decline(580),
+        "4000000000000119" => Behaviour::Decline(96),
+        "4000000000000341" if from_vault => Behaviour::Decline(51),
+        "4000000000000259" => Behaviour::Silence,
+        "4000000000006975" => Behaviour::Refuse,
+        _ => Behaviour::Approve,
+    }
+}

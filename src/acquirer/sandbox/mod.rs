@@ -1,0 +1,164 @@
+//! The sandbox bank: deterministic answers by card number (contract section 12) and books of its own in one file apart
+//! from the gateway's, as a bank's are. What it approves is written before it answers.
+
+mod cards;
+
+use super::{Abilities, Acquirer, Approval, Ask, BoxFuture, Operation, Outcome};
+use crate::clock::Clock;
+use crate::db::{Db, Durability, Migration, Row, Stmt, Written, args};
+use crate::error::Error;
+use crate::random::Random;
+use cards::Behaviour;
+use std::path::Path;
+
+const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "books",
+    sql: "CREATE TABLE operations (
+            reference {text} NOT NULL PRIMARY KEY,
+            kind {int} NOT NULL,
+            state {int} NOT NULL,
+            masked {text} NOT NULL,
+            amount_minor {int} NOT NULL,
+            currency {text} NOT NULL,
+            auth_code {text} NOT NULL,
+            network_transaction_id {text} NOT NULL,
+            created_at {int} NOT NULL
+          ) {strict};",
+}];
+
+/// What was asked of the bank; a reversal of something that never came leaves a row of kind `NOTHING`, so that the
+/// message, should it come late, finds itself reversed.
+const NOTHING: i64 = 0;
+const HOLD: i64 = 1;
+const PURCHASE: i64 = 2;
+const VERIFICATION: i64 = 3;
+
+const APPROVED: i64 = 1;
+const REVERSED: i64 = 2;
+
+pub struct Sandbox {
+    books: Db,
+    clock: Clock,
+    random: Random,
+}
+
+impl Sandbox {
+    /// Opens or makes the books. A killed process loses nothing that it wrote: the operating system has it, and the
+    /// sandbox does not promise to survive a power cut.
+    pub async fn open(path: &Path, clock: &Clock, random: &Random) -> Result<Sandbox, Error> {
+        let books = Db::open_sqlite(path, Durability::Off)?;
+        books.migrate(MIGRATIONS).await?;
+        Ok(Sandbox { books, clock: clock.clone(), random: random.clone() })
+    }
+
+    async fn charge(&self, kind: i64, ask: Ask<'_>) -> Outcome {
+        let behaviour = cards::behaviour(kind == VERIFICATION, &ask);
+        match behaviour {
+            Behaviour::Refuse => return Outcome::NotSent { why: "connection refused" },
+            Behaviour::Decline(response_code) => return Outcome::Declined { response_code },
+            Behaviour::Approve | Behaviour::Silence => {}
+        }
+        let approval = match self.record(kind, &ask).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::error!(cause = error.cause(), "the sandbox bank cannot write its books");
+                return Outcome::Unknown { why: "the sandbox bank cannot write its books" };
+            }
+        };
+        if behaviour == Behaviour::Silence {
+            std::future::pending::<()>().await;
+        }
+        approval
+    }
+
+    async fn record(&self, kind: i64, ask: &Ask<'_>) -> Result<Outcome, Error> {
+        let draw = u64::from_le_bytes(self.random.bytes());
+        let auth_code = format!("{:06}", draw % 1_000_000);
+        let network_transaction_id = format!("{:015}", (draw >> 20) % 1_000_000_000_000_000);
+        let insert = Stmt::new(
+            "INSERT INTO operations (reference, kind, state, masked, amount_minor, currency, auth_code, \
+             network_transaction_id, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+             ON CONFLICT (reference) DO NOTHING",
+            args![
+                ask.reference,
+                kind,
+                APPROVED,
+                ask.pan.masked(),
+                ask.money.minor,
+                ask.money.currency.code(),
+                auth_code.as_str(),
+                network_transaction_id.as_str(),
+                self.clock.now()
+            ],
+        );
+        match self.books.write(vec![insert.exactly(1)]).await? {
+            Written::Applied(_) => Ok(approved(auth_code, network_transaction_id)),
+            Written::GuardFailed(_) => self.earlier_answer(ask.reference).await,
+            Written::Ambiguous => Ok(Outcome::Unknown { why: "the sandbox bank lost its books" }),
+        }
+    }
+
+    /// A repeat gets the first answer; one that was reversed before it came is declined.
+    async fn earlier_answer(&self, reference: &str) -> Result<Outcome, Error> {
+        let sql = "SELECT state, auth_code, network_transaction_id FROM operations WHERE reference = $1";
+        let rows = self.books.rows(sql, args![reference]).await?;
+        let row = rows.first().ok_or_else(|| Error::internal("the books lost a row"))?;
+        if row.int(0)? == REVERSED {
+            return Ok(Outcome::Declined { response_code: 79 });
+        }
+        Ok(approved(row.text(1)?.to_owned(), row.text(2)?.to_owned()))
+    }
+
+    async fn reverse(&self, original: &str) -> Result<Outcome, Error> {
+        let upsert = Stmt::new(
+            "INSERT INTO operations (reference, kind, state, masked, amount_minor, currency, auth_code, \
+             network_transaction_id, created_at) VALUES ($1, $2, $3, '', 0, '', '', '', $4) \
+             ON CONFLICT (reference) DO UPDATE SET state = $3 WHERE operations.state <> $3 RETURNING kind",
+            args![original, NOTHING, REVERSED, self.clock.now()],
+        );
+        let answer = |response_code| {
+            Outcome::Approved(Approval { response_code, auth_code: None, network_transaction_id: None })
+        };
+        match self.books.write(vec![upsert]).await? {
+            Written::Applied(rows) => Ok(match rows.first().map(|row: &Row| row.int(0)).transpose()? {
+                None => Outcome::Declined { response_code: 79 },
+                Some(NOTHING) => Outcome::Declined { response_code: 25 },
+                Some(_) => answer(0),
+            }),
+            Written::GuardFailed(_) | Written::Ambiguous => Ok(Outcome::Unknown { why: "the sandbox bank lost its books" }),
+        }
+    }
+}
+
+fn approved(auth_code: String, network_transaction_id: String) -> Outcome {
+    Outcome::Approved(Approval {
+        response_code: 0,
+        auth_code: Some(auth_code),
+        network_transaction_id: Some(network_transaction_id),
+    })
+}
+
+impl Acquirer for Sandbox {
+    fn name(&self) -> &'static str {
+        "sandbox"
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { deadline_ms: 3_000, greatest_lateness_ms: 0 }
+    }
+
+    fn send<'a>(&'a self, operation: Operation<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            match operation {
+                Operation::Authorize(ask) => self.charge(HOLD, ask).await,
+                Operation::Purchase(ask) => self.charge(PURCHASE, ask).await,
+                Operation::Verify(ask) => self.charge(VERIFICATION, ask).await,
+                Operation::Reverse { original } => self.reverse(original).await.unwrap_or_else(|error| {
+                    tracing::error!(cause = error.cause(), "the sandbox bank cannot write its books");
+                    Outcome::Unknown { why: "the sandbox bank cannot write its books" }
+                }),
+            }
+        })
+    }
+}

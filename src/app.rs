@@ -1,0 +1,45 @@
+//! Everything that a flow needs, passed in: no globals.
+
+use crate::acquirer::Acquirer;
+use crate::clock::Clock;
+use crate::db::Db;
+use crate::directory::Directory;
+use crate::random::Random;
+use crate::vault::Vault;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use tokio_util::task::TaskTracker;
+
+#[derive(Clone)]
+pub struct App {
+    pub db: Db,
+    pub vault: Vault,
+    pub directory: Directory,
+    pub sandbox: Arc<dyn Acquirer>,
+    pub clock: Clock,
+    pub random: Random,
+    /// Money work that outlives its connection; a stop waits for it.
+    pub tasks: TaskTracker,
+    /// How far the database's clock is ahead of ours, milliseconds: `settle_after` is the database's time, so that
+    /// two gateways with clocks apart do not take each other's payments.
+    pub database_ahead_ms: Arc<AtomicI64>,
+}
+
+impl App {
+    /// Who answers for this mode. Test requests never reach a live acquirer; no live acquirer is built in yet.
+    pub fn acquirer(&self, live: bool) -> Option<Arc<dyn Acquirer>> {
+        (!live).then(|| self.sandbox.clone())
+    }
+
+    /// The database's time by our clock and the last measured distance.
+    pub fn database_now(&self) -> i64 {
+        self.clock.now() + self.database_ahead_ms.load(Ordering::Relaxed)
+    }
+
+    /// Measures the distance again.
+    pub async fn read_database_clock(&self) -> Result<(), crate::error::Error> {
+        let theirs = self.db.now().await?;
+        self.database_ahead_ms.store(theirs - self.clock.now(), Ordering::Relaxed);
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! `fuda merchant` and `fuda key`: they work while a gateway runs on the same store, which sees the change in a second.
+
+use super::store::Store;
+use crate::clock::timestamp;
+use crate::config::Config;
+use crate::directory::MerchantSpec;
+use crate::error::Error;
+use crate::id::EntityId;
+use crate::money::Currency;
+use clap::{Args, Subcommand};
+
+#[derive(Subcommand)]
+pub enum MerchantCommand {
+    /// Add a merchant, and with it an entity unless --entity names one
+    #[command(after_help = "Example:\n  fuda merchant add --legal-name 'アイベック株式会社' --country JP --currency JPY,USD")]
+    Add(AddMerchant),
+    /// List all merchants
+    List {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+pub struct AddMerchant {
+    /// The company's name, as answers show it
+    #[arg(long)]
+    legal_name: String,
+    /// Two letters, ISO 3166-1 alpha-2
+    #[arg(long)]
+    country: String,
+    /// Currencies that it takes, separated by commas
+    #[arg(long, value_delimiter = ',', required = true)]
+    currency: Vec<String>,
+    /// An entity that exists: the new merchant shares its tokens and keys
+    #[arg(long, value_name = "ID")]
+    entity: Option<String>,
+    /// Make live keys, not test keys
+    #[arg(long)]
+    live: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+pub enum KeyCommand {
+    /// Make one more key pair for an entity
+    #[command(after_help = "Example:\n  fuda key new --entity 6f1c…-…")]
+    New {
+        #[arg(long, value_name = "ID")]
+        entity: String,
+        /// Make a live key pair, not a test one
+        #[arg(long)]
+        live: bool,
+        #[arg(long)]
+        json: bool,
+    },
+    /// List key pairs; the keys themselves are never shown again
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a key pair; in force everywhere within a second
+    Revoke {
+        /// As `fuda key list` shows it
+        id: String,
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub async fn merchant(config: &Config, command: MerchantCommand) -> Result<(), Error> {
+    let store = Store::open(config).await?;
+    let done = match command {
+        MerchantCommand::Add(args) => add_merchant(config, &store, args).await,
+        MerchantCommand::List { json } => list_merchants(&store, json).await,
+    };
+    store.db.close().await;
+    done
+}
+
+async fn add_merchant(config: &Config, store: &Store, args: AddMerchant) -> Result<(), Error> {
+    let spec = MerchantSpec {
+        legal_name: legal_name(&args.legal_name)?,
+        country: country(&args.country)?,
+        currencies: currencies(&args.currency)?,
+        entity: match &args.entity {
+            Some(text) => Some(existing_entity(store, text).await?),
+            None => None,
+        },
+        live: args.live,
+    };
+    store.check_live(config, args.live).await?;
+    let made = store.directory.add_merchant(spec, &store.clock, &store.random).await?;
+    if args.json {
+        println!("{}", serde_json::to_string(&made).map_err(Error::internal)?);
+        return Ok(());
+    }
+    println!("Merchant {} of entity {} is added.", made.merchant_id, made.entity_id);
+    match (&made.api_key, &made.secret_key, &made.webhook_secret) {
+        (Some(api_key), Some(secret_key), Some(webhook)) => {
+            println!("  x-api-key:      {api_key}\n  secret key:     {secret_key}\n  webhook secret: {webhook}");
+            println!("Keep them now: they are not shown again.");
+        }
+        _ => println!("It uses its entity's keys. For one more pair: fuda key new --entity {}", made.entity_id),
+    }
+    Ok(())
+}
+
+fn legal_name(text: &str) -> Result<String, Error> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > 255 || text.chars().any(char::is_control) {
+        return Err(Error::internal("--legal-name takes 1 to 255 characters"));
+    }
+    Ok(text.to_owned())
+}
+
+fn country(text: &str) -> Result<String, Error> {
+    if text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        Ok(text.to_ascii_uppercase())
+    } else {
+        Err(Error::internal("--country takes two letters, such as JP"))
+    }
+}
+
+fn currencies(texts: &[String]) -> Result<Vec<Currency>, Error> {
+    let mut found = Vec::new();
+    for text in texts {
+        let currency = Currency::parse(&text.trim().to_ascii_uppercase())
+            .ok_or_else(|| Error::internal(format!("--currency: {text} is no ISO 4217 code; example: JPY,USD")))?;
+        if !found.contains(&currency) {
+            found.push(currency);
+        }
+    }
+    Ok(found)
+}
+
+async fn existing_entity(store: &Store, text: &str) -> Result<EntityId, Error> {
+    let unknown = || Error::internal("there is no such entity: fuda merchant list shows them");
+    let id = EntityId::parse(text).ok_or_else(unknown)?;
+    if store.directory.entity_exists(id).await? { Ok(id) } else { Err(unknown()) }
+}
+
+async fn list_merchants(store: &Store, json: bool) -> Result<(), Error> {
+    let merchants = store.directory.merchants().await?;
+    if json {
+        let rows: Vec<_> = merchants
+            .iter()
+            .map(|merchant| {
+                let currencies: Vec<_> = merchant.currencies.iter().map(|currency| currency.code()).collect();
+                serde_json::json!({"entity_id": merchant.entity, "merchant_id": merchant.id,
+                    "legal_name": merchant.legal_name, "country": merchant.country, "currencies": currencies})
+            })
+            .collect();
+        println!("{}", serde_json::json!({ "merchants": rows }));
+    } else if merchants.is_empty() {
+        println!("No merchant yet. Add one: fuda merchant add --legal-name N --country JP --currency JPY");
+    } else {
+        for merchant in merchants {
+            let currencies: Vec<_> = merchant.currencies.iter().map(|currency| currency.code()).collect();
+            println!("{}  {}  {}  {}", merchant.id, merchant.entity, currencies.join(","), merchant.legal_name);
+        }
+    }
+    Ok(())
+}
+
+pub async fn key(config: &Config, command: KeyCommand) -> Result<(), Error> {
+    let store = Store::open(config).await?;
+    let done = match command {
+        KeyCommand::New { entity, live, json } => new_key(config, &store, &entity, live, json).await,
+        KeyCommand::List { json } => list_keys(&store, json).await,
+        KeyCommand::Revoke { id, json } => revoke(&store, &id, json).await,
+    };
+    store.db.close().await;
+    done
+}
+
+async fn new_key(config: &Config, store: &Store, entity: &str, live: bool, json: bool) -> Result<(), Error> {
+    let entity = existing_entity(store, entity).await?;
+    store.check_live(config, live).await?;
+    let key = store.directory.add_key(entity, live, &store.clock, &store.random).await?;
+    if json {
+        let line = serde_json::json!({"id": key.id, "entity_id": entity, "api_key": key.api_key,
+            "secret_key": key.secret_key, "is_live": live});
+        println!("{line}");
+    } else {
+        println!("Key pair {}:\n  x-api-key:  {}\n  secret key: {}", key.id, key.api_key, key.secret_key);
+        println!("Keep them now: they are not shown again. To end an older pair: fuda key revoke ID");
+    }
+    Ok(())
+}
+
+async fn list_keys(store: &Store, json: bool) -> Result<(), Error> {
+    let mut rows = Vec::new();
+    for row in store.directory.keys().await? {
+        let entity = EntityId::from_bytes(row.bytes(1)?);
+        rows.push(serde_json::json!({"id": row.text(0)?, "entity_id": entity, "is_live": row.bool(2)?,
+            "created": timestamp(row.int(3)?), "revoked": row.opt_int(4)?.map(timestamp)}));
+    }
+    if json {
+        println!("{}", serde_json::json!({ "keys": rows }));
+        return Ok(());
+    }
+    if rows.is_empty() {
+        println!("No key yet: fuda merchant add makes the first pair.");
+    }
+    for row in rows {
+        let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
+        let mode = if row["is_live"] == true { "live" } else { "test" };
+        println!("{}  {mode}  {}  made {}  revoked {}", text("id"), text("entity_id"), text("created"), text("revoked"));
+    }
+    Ok(())
+}
+
+async fn revoke(store: &Store, id: &str, json: bool) -> Result<(), Error> {
+    if !store.directory.revoke_key(id, &store.clock).await? {
+        return Err(Error::internal("there is no such key in force: fuda key list shows them"));
+    }
+    if json {
+        println!("{}", serde_json::json!({"id": id, "revoked": true}));
+    } else {
+        println!("Key pair {id} is revoked.");
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! The command line. Exit codes: 0 done, 1 refused or failed, 2 not understood.
+
+mod bench;
+mod curl;
+mod keys;
+mod serve;
+mod store;
+
+use crate::config::{Config, GlobalArgs, ServeArgs};
+use crate::error::Error;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Fuda, a card payment gateway with a token vault. Without a subcommand it serves.
+#[derive(Parser)]
+#[command(name = "fuda", version, after_help = "Examples:\n  fuda\n  fuda serve --listen 0.0.0.0:8080 --data /var/lib/fuda\n  \
+    fuda merchant add --legal-name 'アイベック株式会社' --country JP --currency JPY,USD --json\n  fuda key list\n  fuda bench")]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the gateway; on an empty data folder with a sandbox
+    Serve(ServeArgs),
+    /// Add and list merchants
+    #[command(subcommand)]
+    Merchant(keys::MerchantCommand),
+    /// Make, list and revoke key pairs
+    #[command(subcommand)]
+    Key(keys::KeyCommand),
+    /// Bring the database to this version's schema
+    Migrate {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure payments per second on this machine, beside the bare engine
+    Bench(bench::BenchArgs),
+}
+
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("fuda: cannot start: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fuda: {}", error.cause());
+            ExitCode::from(1)
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Error> {
+    let serve_args = match &cli.command {
+        Some(Command::Serve(args)) => args.clone(),
+        // The plain `fuda` takes serve's settings from the environment.
+        None => ServeArgs::from_environment(),
+        _ => ServeArgs::default(),
+    };
+    let config = Config::read(&cli.global, &serve_args)?;
+    match cli.command {
+        None | Some(Command::Serve(_)) => serve::serve(config).await,
+        Some(Command::Merchant(command)) => keys::merchant(&config, command).await,
+        Some(Command::Key(command)) => keys::key(&config, command).await,
+        Some(Command::Migrate { json }) => store::migrate(&config, json).await,
+        Some(Command::Bench(args)) => bench::bench(&config, args).await,
+    }
+}

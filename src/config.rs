@@ -1,0 +1,131 @@
+//! Where settings come from: the command line, then `FUDA_…` in the environment, then the TOML file, then the defaults.
+
+use crate::error::Error;
+use clap::Args;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// Settings that every subcommand understands.
+#[derive(Args, Clone, Default)]
+pub struct GlobalArgs {
+    /// Folder of the database, the sandbox's vault key and the sandbox bank [default: fuda-data]
+    #[arg(long, global = true, env = "FUDA_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// PostgreSQL instead of SQLite: postgres://user:password@host/database
+    #[arg(long, global = true, env = "FUDA_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// TOML file with any of these settings: data, database_url, listen, ...
+    #[arg(long, global = true, env = "FUDA_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// File of the vault key, outside of --data for live keys [default: DIR/vault.key]
+    #[arg(long, global = true, env = "FUDA_VAULT_KEY_FILE", value_name = "FILE")]
+    pub vault_key_file: Option<PathBuf>,
+}
+
+/// Settings of `serve`.
+#[derive(Args, Clone, Default)]
+pub struct ServeArgs {
+    /// Address and port to listen on [default: 127.0.0.1:8080]
+    #[arg(long, env = "FUDA_LISTEN", value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Where cardholders' browsers reach this gateway [default: http://LISTEN]
+    #[arg(long, env = "FUDA_CHECKOUT_URL", value_name = "URL")]
+    pub checkout_url: Option<String>,
+    /// File of the sandbox bank's books [default: DIR/sandbox-bank.db]
+    #[arg(long, env = "FUDA_SANDBOX_BANK", value_name = "PATH")]
+    pub sandbox_bank: Option<PathBuf>,
+    /// `human` or `json` [default: human]
+    #[arg(long, env = "FUDA_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+impl ServeArgs {
+    /// What the command line would have read by itself, had it named the subcommand.
+    pub fn from_environment() -> ServeArgs {
+        let text = |name: &str| std::env::var(name).ok();
+        ServeArgs {
+            listen: text("FUDA_LISTEN"),
+            checkout_url: text("FUDA_CHECKOUT_URL"),
+            sandbox_bank: text("FUDA_SANDBOX_BANK").map(PathBuf::from),
+            log_format: text("FUDA_LOG_FORMAT"),
+        }
+    }
+}
+
+/// The TOML file; a key that is not one of these is refused, since it is a typing mistake.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    data: Option<PathBuf>,
+    database_url: Option<String>,
+    vault_key_file: Option<PathBuf>,
+    listen: Option<String>,
+    checkout_url: Option<String>,
+    sandbox_bank: Option<PathBuf>,
+    log_format: Option<String>,
+}
+
+#[derive(Clone)]
+pub struct Config {
+    pub data: PathBuf,
+    pub database_url: Option<String>,
+    /// Not read from the file: a key in a settings file is a key in a backup.
+    pub vault_key: Option<String>,
+    pub vault_key_file: PathBuf,
+    pub listen: String,
+    pub checkout_url: Option<String>,
+    pub sandbox_bank: PathBuf,
+    pub json_logs: bool,
+}
+
+impl Config {
+    pub fn read(global: &GlobalArgs, serve: &ServeArgs) -> Result<Config, Error> {
+        let file = match &global.config {
+            Some(path) => read_file(path)?,
+            None => File::default(),
+        };
+        let data = global.data.clone().or(file.data).unwrap_or_else(|| PathBuf::from("fuda-data"));
+        let log_format = serve.log_format.clone().or(file.log_format).unwrap_or_else(|| "human".to_owned());
+        if !matches!(log_format.as_str(), "human" | "json") {
+            return Err(Error::internal("--log-format is `human` or `json`"));
+        }
+        let checkout_url = serve.checkout_url.clone().or(file.checkout_url);
+        if let Some(text) = &checkout_url
+            && !url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        {
+            return Err(Error::internal("--checkout-url is not an absolute http or https URL"));
+        }
+        Ok(Config {
+            database_url: global.database_url.clone().or(file.database_url).filter(|url| !url.is_empty()),
+            vault_key: std::env::var("FUDA_VAULT_KEY").ok().filter(|key| !key.is_empty()),
+            vault_key_file: global
+                .vault_key_file
+                .clone()
+                .or(file.vault_key_file)
+                .unwrap_or_else(|| data.join("vault.key")),
+            listen: serve.listen.clone().or(file.listen).unwrap_or_else(|| "127.0.0.1:8080".to_owned()),
+            checkout_url,
+            sandbox_bank: serve
+                .sandbox_bank
+                .clone()
+                .or(file.sandbox_bank)
+                .unwrap_or_else(|| data.join("sandbox-bank.db")),
+            json_logs: log_format == "json",
+            data,
+        })
+    }
+
+    /// A key beside the data is no protection of the data (PCI DSS 3.6.1.2): good for a sandbox only.
+    pub fn key_is_beside_data(&self) -> bool {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let folder = self.vault_key_file.parent().map(real).unwrap_or_default();
+        self.vault_key.is_none() && folder.starts_with(real(&self.data))
+    }
+}
+
+fn read_file(path: &Path) -> Result<File, Error> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::internal(format!("cannot read {}: {error}", path.display())))?;
+    // The parser's own text would quote the line, which may hold a password.
+    toml::from_str(&text).map_err(|error| Error::internal(format!("{}: {}", path.display(), error.message())))
+}

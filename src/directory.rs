@@ -1,0 +1,310 @@
+//! Who may call: entities, their merchants and key pairs. The whole directory is small and stands in memory; every
+//! process reads it again within a second of a change ([`REFRESH_MS`]), so a revoked key is revoked everywhere.
+
+use crate::clock::Clock;
+use crate::db::{Db, Row, Stmt, Written, args};
+use crate::error::Error;
+use crate::id::EntityId;
+use crate::money::Currency;
+use crate::random::Random;
+use crate::vault::{Bound, Owner, Vault};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+/// How often the version row is read. Contract section 1 promises one second.
+pub const REFRESH_MS: u64 = 400;
+
+pub struct Merchant {
+    /// Two letters, eight digits (DASMID).
+    pub id: String,
+    pub entity: EntityId,
+    pub legal_name: String,
+    pub country: String,
+    pub currencies: Vec<Currency>,
+}
+
+/// Who called: an entity in one mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub entity: EntityId,
+    pub live: bool,
+}
+
+struct KeyPair {
+    caller: Caller,
+    secret_key_digest: [u8; 32],
+}
+
+/// The directory at one moment.
+#[derive(Default)]
+struct Snapshot {
+    version: i64,
+    merchants: HashMap<String, Arc<Merchant>>,
+    /// By the digest of the API key and of the secret key: both open the first gate.
+    pairs: HashMap<[u8; 32], Arc<KeyPair>>,
+    any_live: bool,
+}
+
+#[derive(Clone)]
+pub struct Directory {
+    db: Db,
+    vault: Vault,
+    current: Arc<RwLock<Arc<Snapshot>>>,
+}
+
+/// What authentication found (contract section 1).
+pub enum Access {
+    Granted(Caller),
+    /// 403: no such `x-api-key`.
+    UnknownKey,
+    /// 401: the Authorization header does not hold this pair's secret.
+    WrongSecret,
+}
+
+/// A merchant as it was made, with keys that are shown this once.
+#[derive(serde::Serialize)]
+pub struct NewMerchant {
+    pub entity_id: EntityId,
+    pub merchant_id: String,
+    pub secret_key: Option<String>,
+    pub api_key: Option<String>,
+    pub webhook_secret: Option<String>,
+    pub is_live: bool,
+}
+
+pub struct NewKey {
+    pub id: String,
+    pub api_key: String,
+    pub secret_key: String,
+    digests: [[u8; 32]; 2],
+}
+
+pub struct MerchantSpec {
+    pub legal_name: String,
+    pub country: String,
+    pub currencies: Vec<Currency>,
+    pub entity: Option<EntityId>,
+    pub live: bool,
+}
+
+const BUMP: &str = "UPDATE directory_version SET version = version + 1 WHERE id = 1";
+const INSERT_KEY: &str = "INSERT INTO api_keys (id, entity_id, live, api_key_digest, secret_key_digest, created_at) \
+     VALUES ($1, $2, $3, $4, $5, $6)";
+
+impl Directory {
+    pub async fn load(db: &Db, vault: &Vault) -> Result<Directory, Error> {
+        let directory = Directory { db: db.clone(), vault: vault.clone(), current: Arc::default() };
+        directory.read().await?;
+        Ok(directory)
+    }
+
+    /// Reads everything again if the version says that something changed.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        let rows = self.db.rows("SELECT version FROM directory_version WHERE id = 1", vec![]).await?;
+        let version = rows.first().map_or(Ok(0), |row| row.int(0))?;
+        if version == self.snapshot().version { Ok(()) } else { self.read().await }
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    async fn read(&self) -> Result<(), Error> {
+        // The version first: a change between the two reads makes us read once more, never once too few.
+        let rows = self.db.rows("SELECT version FROM directory_version WHERE id = 1", vec![]).await?;
+        let mut next = Snapshot { version: rows.first().map_or(Ok(0), |row| row.int(0))?, ..Snapshot::default() };
+        for merchant in self.merchants().await? {
+            next.merchants.insert(merchant.id.clone(), Arc::new(merchant));
+        }
+        let keys = self
+            .db
+            .rows("SELECT entity_id, live, api_key_digest, secret_key_digest FROM api_keys WHERE revoked_at IS NULL", vec![])
+            .await?;
+        for row in keys {
+            let caller = Caller { entity: entity(&row, 0)?, live: row.bool(1)? };
+            let secret_key_digest = digest(&row, 3)?;
+            let pair = Arc::new(KeyPair { caller, secret_key_digest });
+            next.any_live |= caller.live;
+            next.pairs.insert(digest(&row, 2)?, pair.clone());
+            next.pairs.insert(secret_key_digest, pair);
+        }
+        *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(next);
+        Ok(())
+    }
+
+    pub async fn merchants(&self) -> Result<Vec<Merchant>, Error> {
+        let sql = "SELECT id, entity_id, legal_name, country, currencies FROM merchants ORDER BY number";
+        self.db.rows(sql, vec![]).await?.iter().map(merchant_from).collect()
+    }
+
+    /// `None` also for a merchant of another entity: the caller cannot tell the two apart.
+    pub fn merchant(&self, caller: Caller, id: &str) -> Option<Arc<Merchant>> {
+        self.snapshot().merchants.get(id).filter(|merchant| merchant.entity == caller.entity).cloned()
+    }
+
+    pub fn has_live_keys(&self) -> bool {
+        self.snapshot().any_live
+    }
+
+    /// The mode of an `x-api-key`, for answers that come before authentication (404, 405).
+    pub fn mode_of(&self, api_key: &str) -> Option<bool> {
+        self.snapshot().pairs.get(&self.vault.credential_digest(api_key)).map(|pair| pair.caller.live)
+    }
+
+    /// Contract section 1: `x-api-key` first, then the secret in any of its spellings.
+    pub fn authenticate(&self, api_key: Option<&str>, authorization: Option<&str>) -> Access {
+        let snapshot = self.snapshot();
+        let pair = api_key.and_then(|key| snapshot.pairs.get(&self.vault.credential_digest(key)));
+        let Some(pair) = pair else { return Access::UnknownKey };
+        let granted = authorization.is_some_and(|header| {
+            secrets_in(header).iter().any(|secret| self.vault.credential_digest(secret) == pair.secret_key_digest)
+        });
+        if granted { Access::Granted(pair.caller) } else { Access::WrongSecret }
+    }
+
+    /// Adds a merchant; a new entity, or one without a key pair in this mode, gets keys and a webhook secret.
+    pub async fn add_merchant(&self, spec: MerchantSpec, clock: &Clock, random: &Random) -> Result<NewMerchant, Error> {
+        let now = clock.now();
+        let mut writes = Vec::new();
+        let entity_id = match spec.entity {
+            Some(id) => id,
+            None => {
+                let id = EntityId::new(random);
+                writes.push(Stmt::new("INSERT INTO entities (id, created_at) VALUES ($1, $2)", args![id, now]));
+                id
+            }
+        };
+        let has_keys = "SELECT 1 FROM api_keys WHERE entity_id = $1 AND live = $2 LIMIT 1";
+        let first = self.db.rows(has_keys, args![entity_id, spec.live]).await?.is_empty();
+        let key = first.then(|| self.new_key(spec.live, random));
+        let secret = first.then(|| format!("whsec_{}", BASE64.encode(random.bytes::<32>())));
+        let merchant_id = self.next_merchant_id(&spec.country).await?;
+        let currencies: Vec<&str> = spec.currencies.iter().map(Currency::code).collect();
+        writes.push(Stmt::new(
+            "INSERT INTO merchants (id, entity_id, legal_name, country, currencies, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6)",
+            args![merchant_id.as_str(), entity_id, spec.legal_name, spec.country, currencies.join(","), now],
+        ));
+        if let (Some(key), Some(secret)) = (&key, &secret) {
+            writes.push(key.insert(entity_id, spec.live, now));
+            let bound = Bound { entity: entity_id, live: spec.live, owner: Owner::WebhookSecret };
+            let sealed = self.vault.seal_text(&bound, secret)?;
+            writes.push(Stmt::new(
+                "INSERT INTO webhook_secrets (entity_id, live, key_id, wrapped_key, sealed, created_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6)",
+                args![entity_id, spec.live, sealed.key_id, sealed.wrapped_key, sealed.ciphertext, now],
+            ));
+        }
+        self.change(writes).await?;
+        Ok(NewMerchant {
+            entity_id,
+            merchant_id,
+            secret_key: key.as_ref().map(|key| key.secret_key.clone()),
+            api_key: key.map(|key| key.api_key),
+            webhook_secret: secret,
+            is_live: spec.live,
+        })
+    }
+
+    pub async fn entity_exists(&self, id: EntityId) -> Result<bool, Error> {
+        Ok(!self.db.rows("SELECT 1 FROM entities WHERE id = $1", args![id]).await?.is_empty())
+    }
+
+    /// One more key pair for an entity, so that keys can be changed without a pause.
+    pub async fn add_key(&self, entity: EntityId, live: bool, clock: &Clock, random: &Random) -> Result<NewKey, Error> {
+        let key = self.new_key(live, random);
+        self.change(vec![key.insert(entity, live, clock.now())]).await?;
+        Ok(key)
+    }
+
+    /// `false` when there is no such key in force.
+    pub async fn revoke_key(&self, id: &str, clock: &Clock) -> Result<bool, Error> {
+        let sql = "UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
+        let revoke = Stmt::new(sql, args![id, clock.now()]).exactly(1);
+        match self.db.write(vec![revoke, Stmt::new(BUMP, vec![])]).await? {
+            Written::Applied(_) => Ok(true),
+            Written::GuardFailed(_) => Ok(false),
+            Written::Ambiguous => Err(Error::internal("the database was lost while the key was being revoked: try again")),
+        }
+    }
+
+    /// Rows of id, entity, live, created_at, revoked_at: no key can be shown again.
+    pub async fn keys(&self) -> Result<Vec<Row>, Error> {
+        self.db
+            .rows("SELECT id, entity_id, live, created_at, revoked_at FROM api_keys ORDER BY number", vec![])
+            .await
+    }
+
+    async fn next_merchant_id(&self, country: &str) -> Result<String, Error> {
+        let rows = self.db.rows("SELECT COALESCE(MAX(number), 0) FROM merchants", vec![]).await?;
+        let number = rows.first().map_or(Ok(0), |row| row.int(0))? + 1;
+        Ok(format!("{country}{number:08}"))
+    }
+
+    async fn change(&self, mut writes: Vec<Stmt>) -> Result<(), Error> {
+        writes.push(Stmt::new(BUMP, vec![]).exactly(1));
+        match self.db.write(writes).await? {
+            Written::Applied(_) => self.read().await,
+            Written::GuardFailed(_) | Written::Ambiguous => {
+                Err(Error::internal("the database did not confirm the change: list and try again"))
+            }
+        }
+    }
+
+    fn new_key(&self, live: bool, random: &Random) -> NewKey {
+        let mode = if live { "live" } else { "test" };
+        let api_key = format!("pk_{mode}_{}", word(random));
+        let secret_key = format!("sk_{mode}_{}", word(random));
+        let digests = [self.vault.credential_digest(&api_key), self.vault.credential_digest(&secret_key)];
+        NewKey { id: format!("key_{}", &word(random)[..12]), api_key, secret_key, digests }
+    }
+}
+
+impl NewKey {
+    fn insert(&self, entity: EntityId, live: bool, now: i64) -> Stmt {
+        let [api_key, secret_key] = self.digests;
+        Stmt::new(INSERT_KEY, args![self.id.as_str(), entity, live, api_key, secret_key, now])
+    }
+}
+
+/// 192 random bits in URL-safe letters.
+fn word(random: &Random) -> String {
+    let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random.bytes::<24>());
+    text.replace('-', "a").replace('_', "b")
+}
+
+/// The secrets that an Authorization header may hold: `Basic` in any case or missing, then base64 of the secret with or
+/// without a colon behind it, or the bare secret.
+fn secrets_in(header: &str) -> Vec<String> {
+    let header = header.trim();
+    let value = match header.split_once(' ') {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("basic") => rest.trim(),
+        _ => header,
+    };
+    let mut secrets = vec![value.to_owned()];
+    if let Some(text) = BASE64.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
+        secrets.push(text.strip_suffix(':').unwrap_or(&text).to_owned());
+    }
+    secrets
+}
+
+fn merchant_from(row: &Row) -> Result<Merchant, Error> {
+    let currencies = row.text(4)?.split(',').filter_map(Currency::parse).collect();
+    Ok(Merchant {
+        id: row.text(0)?.to_owned(),
+        entity: entity(row, 1)?,
+        legal_name: row.text(2)?.to_owned(),
+        country: row.text(3)?.to_owned(),
+        currencies,
+    })
+}
+
+fn entity(row: &Row, column: usize) -> Result<EntityId, Error> {
+    EntityId::from_bytes(row.bytes(column)?).ok_or_else(|| Error::internal("an entity id is not 16 bytes"))
+}
+
+fn digest(row: &Row, column: usize) -> Result<[u8; 32], Error> {
+    row.bytes(column)?.try_into().map_err(|_| Error::internal("a key digest is not 32 bytes"))
+}

@@ -1,0 +1,133 @@
+//! One authenticated call: who asks (403, then 401), from where, and the body as a tree (415, 413, 400).
+
+use super::answer::{self, About};
+use crate::app::App;
+use crate::codes::Code;
+use crate::directory::{Access, Caller};
+use crate::error::Error;
+use crate::json::{Node, wrong_body};
+use axum::body::Body;
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use std::net::SocketAddr;
+
+/// A larger body is VAL0003; the rest of it is not read.
+pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// `Idempotency-Key` above this is VAL0002.
+pub const KEY_LIMIT: usize = 255;
+
+/// Set by the outermost layer on every request.
+#[derive(Clone)]
+pub struct RequestId(pub String);
+
+pub struct Call {
+    pub caller: Caller,
+    pub request_id: String,
+    /// The caller's address as the connection has it.
+    pub visited_ip: String,
+    pub idempotency_key: Option<String>,
+    pub japanese: bool,
+}
+
+impl Call {
+    pub fn about(&self) -> About {
+        About { live: self.caller.live, request_id: self.request_id.clone(), ..About::default() }
+    }
+}
+
+impl FromRequestParts<App> for Call {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Call, Response> {
+        let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        match app.directory.authenticate(text("x-api-key"), text("authorization")) {
+            Access::UnknownKey => Err(answer::forbidden()),
+            Access::WrongSecret => Err(answer::unauthorized()),
+            Access::Granted(caller) => Ok(Call {
+                caller,
+                request_id: request_id(parts),
+                visited_ip: visited_ip(parts),
+                idempotency_key: parts.headers.get("idempotency-key").map(|key| lossless(key.as_bytes())),
+                japanese: prefers_japanese(&parts.headers),
+            }),
+        }
+    }
+}
+
+/// Header bytes as a text that two different keys never share.
+fn lossless(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
+}
+
+pub fn request_id(parts: &Parts) -> String {
+    parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default()
+}
+
+fn visited_ip(parts: &Parts) -> String {
+    let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    address.map(|address| address.0.ip().to_canonical().to_string()).unwrap_or_default()
+}
+
+/// Whether `ja` stands in `Accept-Language` with a weight above every other language's.
+fn prefers_japanese(headers: &HeaderMap) -> bool {
+    let Some(text) = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()) else { return false };
+    let mut best = (0, false);
+    for part in text.split(',').take(20) {
+        let mut pieces = part.split(';');
+        let tag = pieces.next().unwrap_or_default().trim().to_ascii_lowercase();
+        let weight = pieces.find_map(|piece| piece.trim().strip_prefix("q=")).map_or(1000, thousandths);
+        if weight > best.0 {
+            best = (weight, tag == "ja" || tag.starts_with("ja-"));
+        }
+    }
+    best.1
+}
+
+/// `0.8` as 800; anything else counts as nothing.
+fn thousandths(text: &str) -> u32 {
+    let (whole, rest) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    let digits: String = rest.chars().chain("000".chars()).take(3).collect();
+    let whole: u32 = whole.parse().unwrap_or(0);
+    (whole.min(1) * 1000 + digits.parse::<u32>().unwrap_or(0)).min(1000)
+}
+
+/// A call with a JSON object for a body.
+pub struct Posted {
+    pub call: Call,
+    pub body: Node,
+}
+
+impl FromRequest<App> for Posted {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, app: &App) -> Result<Posted, Response> {
+        let (mut parts, body) = request.into_parts();
+        let call = Call::from_request_parts(&mut parts, app).await?;
+        match read(&parts.headers, body).await {
+            Ok(body) => Ok(Posted { call, body }),
+            Err(error) => Err(answer::refuse(&call.about(), error)),
+        }
+    }
+}
+
+async fn read(headers: &HeaderMap, body: Body) -> Result<Node, Error> {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Error::new(Code::Val0004));
+    }
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > BODY_LIMIT) {
+        return Err(Error::new(Code::Val0003));
+    }
+    // The limit is the only way that reading fails while the client is still there.
+    let bytes = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| Error::new(Code::Val0003))?;
+    let node = Node::parse(&bytes)?;
+    match node {
+        Node::Object(_) => Ok(node),
+        _ => Err(Error::fields(vec![wrong_body()])),
+    }
+}

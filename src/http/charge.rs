@@ -1,0 +1,370 @@
+//! `payment`, `authorization`, their v2 spellings, and `POST tokens`: from a body to a [`ChargeRequest`].
+
+use super::answer::{self, About};
+use super::call::{Call, KEY_LIMIT, Posted};
+use super::{fields, shape};
+use crate::acquirer::{Initiator, Reason};
+use crate::app::App;
+use crate::card::{Card, Cvc, Expiry, Pan, PanError, contains_any_number, contains_number};
+use crate::codes::Code;
+use crate::directory::Merchant;
+use crate::error::{Error, FieldError};
+use crate::id::TokenId;
+use crate::json::{Canonical, Node};
+use crate::money::{Currency, Money};
+use crate::pay::charge::{CardSource, ChargeRequest, Purpose, charge};
+use crate::pay::idempotency::{self, Claim};
+use crate::pay::transaction::{Address, Details, ReturnUrl};
+use crate::pay::Answer;
+use axum::extract::State;
+use axum::response::Response;
+use std::sync::Arc;
+
+pub async fn payment(State(app): State<App>, posted: Posted) -> Response {
+    run(app, posted, Purpose::Purchase, "payment").await
+}
+
+pub async fn authorization(State(app): State<App>, posted: Posted) -> Response {
+    run(app, posted, Purpose::Authorization, "authorization").await
+}
+
+// Cards that need no 3-D Secure are answered alike on v2; those that do are declined softly (ERR1009).
+pub async fn payment_v2(State(app): State<App>, posted: Posted) -> Response {
+    run(app, posted, Purpose::Purchase, "paymentv2").await
+}
+
+pub async fn authorization_v2(State(app): State<App>, posted: Posted) -> Response {
+    run(app, posted, Purpose::Authorization, "authorizationv2").await
+}
+
+pub async fn store_card(State(app): State<App>, posted: Posted) -> Response {
+    run(app, posted, Purpose::StoreCard, "tokens").await
+}
+
+async fn run(app: App, posted: Posted, purpose: Purpose, endpoint: &'static str) -> Response {
+    let about = About {
+        transaction_type: Some(if purpose == Purpose::Purchase { "CAPTURE" } else { "PRE_AUTH" }),
+        merchant_txn_ref: posted.body.get("merchant_txn_ref").and_then(Node::text_or_number).and_then(short).map(str::to_owned),
+        ..posted.call.about()
+    };
+    // A reference that holds a card's number is refused, and not repeated in the refusal either.
+    let about = About { merchant_txn_ref: about.merchant_txn_ref.filter(|text| !contains_any_number(text)), ..about };
+    // The flow has a task of its own: a client that hangs up drops this future, not the payment.
+    let tasks = app.tasks.clone();
+    let flow = tasks.spawn(async move { begin(&app, posted, purpose, endpoint).await });
+    match flow.await {
+        Ok(Ok(Begun::Answered(answer))) => answer::finished(answer),
+        Ok(Ok(Begun::Forbidden)) => answer::forbidden(),
+        Ok(Err(error)) => answer::refuse(&about, error),
+        Err(_) => answer::refuse(&about, Error::internal("a payment's task panicked; its intent is recovered by the sweep")),
+    }
+}
+
+fn short(text: &str) -> Option<&str> {
+    (text.chars().take(46).count() <= 45).then_some(text)
+}
+
+enum Begun {
+    Answered(Answer),
+    Forbidden,
+}
+
+/// The contract's order: fields, merchant, idempotency look-up, a card number or expiry that is the only fault; then the
+/// flow itself.
+async fn begin(app: &App, posted: Posted, purpose: Purpose, endpoint: &'static str) -> Result<Begun, Error> {
+    let Posted { call, body } = posted;
+    let table = if purpose == Purpose::StoreCard { fields::STORE } else { fields::CHARGE };
+    let checked = Checked::of(&call, table, &body, purpose, app.clock.now())?;
+    let Some(merchant) = app.directory.merchant(call.caller, body_text(&body, "merchant_id")) else {
+        return Ok(Begun::Forbidden);
+    };
+    let claim = claim(app, &call, endpoint, &body, checked.pan.as_ref().ok());
+    if checked.only_fault.is_some()
+        && let Some(claim) = &claim
+        && let Some(answer) = idempotency::look_up(app, claim).await?
+    {
+        return Ok(Begun::Answered(answer));
+    }
+    if let Some(code) = checked.only_fault {
+        return Err(Error::new(code));
+    }
+    let request = checked.into_request(call, merchant, purpose, body, claim)?;
+    charge(app, request).await.map(Begun::Answered)
+}
+
+/// What the fields say, before the merchant is known.
+struct Checked {
+    /// `Err(None)`: no card in the request.
+    pan: Result<Pan, Option<PanError>>,
+    cvc: Option<Cvc>,
+    expiry: Option<Expiry>,
+    token: Option<TokenId>,
+    /// ERR1001 or ERR1002, when nothing else is wrong.
+    only_fault: Option<Code>,
+}
+
+impl Checked {
+    fn of(call: &Call, table: &[shape::Field], body: &Node, purpose: Purpose, now: i64) -> Result<Checked, Error> {
+        let mut errors = Vec::new();
+        shape::check(table, body, "", &mut errors);
+        if call.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.chars().count() > KEY_LIMIT) {
+            errors.push(FieldError::new("Idempotency-Key", "too_long", "Send 1 to 255 characters."));
+        }
+        check_amount(body, &mut errors);
+        check_urls(call, body, &mut errors);
+        let token = check_source(body, purpose, &mut errors);
+        let mut card_faults = Vec::new();
+        let card = body.get("card");
+        let number = card.and_then(|card| card.get("number")).and_then(Node::text).filter(|text| !text.is_empty());
+        let pan = number.map_or(Err(None), |text| Pan::parse(text).map_err(Some));
+        if let Err(Some(error)) = &pan {
+            card_faults.push((Code::Err1001, pan_fault(error)));
+        }
+        let expiry = check_expiry(card, now, &mut errors, &mut card_faults);
+        let cvc = check_cvc(card, pan.as_ref().ok(), &mut errors);
+        check_texts(body, pan.as_ref().ok(), &mut errors);
+        if errors.is_empty() && card_faults.len() == 1 {
+            return Ok(Checked { pan, cvc, expiry, token, only_fault: Some(card_faults[0].0) });
+        }
+        errors.extend(card_faults.into_iter().map(|(_, fault)| fault));
+        if errors.is_empty() { Ok(Checked { pan, cvc, expiry, token, only_fault: None }) } else { Err(Error::fields(errors)) }
+    }
+
+    fn into_request(
+        self,
+        call: Call,
+        merchant: Arc<Merchant>,
+        purpose: Purpose,
+        body: Node,
+        claim: Option<Claim>,
+    ) -> Result<ChargeRequest, Error> {
+        let method = body.get("payment_method");
+        let word = |name| method.and_then(|method| method.get(name)).and_then(Node::text).unwrap_or_default();
+        if !matches!(word("type"), "" | "scheme") {
+            return Err(Error::new(Code::Err1015));
+        }
+        let money = money(&body, &merchant, purpose)?;
+        let store = method.and_then(|method| method.get("store_payment_method")).and_then(Node::bool) == Some(true);
+        let source = match (self.token, self.pan, self.expiry) {
+            (Some(token), _, _) => CardSource::Token(token),
+            (None, Ok(pan), Some(expiry)) => {
+                let name = body.get("card").map(|card| body_text(card, "name").to_owned()).unwrap_or_default();
+                let store = store || purpose == Purpose::StoreCard;
+                CardSource::Card { card: Card { pan, expiry, name }, cvc: self.cvc, store }
+            }
+            _ => return Err(Error::internal("a request without a source passed the checks")),
+        };
+        Ok(ChargeRequest {
+            caller: call.caller,
+            merchant,
+            purpose,
+            money,
+            source,
+            initiator: if word("initiator") == "merchant" { Initiator::Merchant } else { Initiator::Customer },
+            reason: match word("reason") {
+                "recurring" => Reason::Recurring,
+                "installment" => Reason::Installment,
+                _ => Reason::Unscheduled,
+            },
+            merchant_txn_ref: body.get("merchant_txn_ref").and_then(Node::text_or_number).map(str::to_owned),
+            details: details(&body, call.visited_ip),
+            claim,
+            request_id: call.request_id,
+            body,
+        })
+    }
+}
+
+fn body_text<'a>(body: &'a Node, name: &str) -> &'a str {
+    body.get(name).and_then(Node::text).unwrap_or_default()
+}
+
+/// The amount against its currency's decimals; both have been checked by themselves.
+fn check_amount(body: &Node, errors: &mut Vec<FieldError>) {
+    let amount = body.get("amount").and_then(Node::text_or_number);
+    let currency = Currency::parse(body_text(body, "currency"));
+    if let (Some(amount), Some(currency)) = (amount, currency)
+        && !errors.iter().any(|error| error.field == "amount")
+        && let Err(error) = Money::parse(amount, currency)
+    {
+        errors.push(FieldError::new("amount", error.code(), error.message()));
+    }
+}
+
+fn check_urls(call: &Call, body: &Node, errors: &mut Vec<FieldError>) {
+    let webhook = body.get("return_url").map(|urls| body_text(urls, "webhook_url")).unwrap_or_default();
+    if call.caller.live && !webhook.is_empty() && !webhook.to_ascii_lowercase().starts_with("https:") {
+        errors.push(FieldError::new("return_url.webhook_url", "https", "With a live key this must be an https URL."));
+    }
+}
+
+/// Exactly one source (contract 4.1), and a merchant-initiated charge only of a token (contract 6).
+fn check_source(body: &Node, purpose: Purpose, errors: &mut Vec<FieldError>) -> Option<TokenId> {
+    if purpose == Purpose::StoreCard {
+        return None;
+    }
+    let method = body.get("payment_method");
+    let spelled = |name| method.map(|method| body_text(method, name)).filter(|text| !text.is_empty());
+    let (ours, theirs) = (spelled("stored_payment_method_id"), spelled("store_payment_method_id"));
+    let id = "payment_method.stored_payment_method_id";
+    if let (Some(one), Some(other)) = (ours, theirs)
+        && one != other
+    {
+        errors.push(FieldError::new(id, "conflict", "Both spellings are given and differ: send one."));
+    }
+    let token = ours.or(theirs);
+    let has_card = body.get("card").is_some();
+    let wallet = method.map(|method| body_text(method, "type")).is_some_and(|word| !matches!(word, "" | "scheme"));
+    let named = method.is_some_and(|method| {
+        ["stored_payment_method_id", "store_payment_method_id"]
+            .iter()
+            .any(|name| method.get(name).is_some_and(|node| node.text() != Some("")))
+    });
+    match (has_card, named) {
+        (true, true) => errors.push(FieldError::new("card", "two_sources", "Send a card or a stored one, not both.")),
+        (false, false) if !wallet => errors.push(FieldError::new(
+            "card",
+            "missing",
+            "Send a card, or payment_method.stored_payment_method_id for a stored one.",
+        )),
+        _ => {}
+    }
+    if has_card && method.is_some_and(|method| body_text(method, "initiator") == "merchant") {
+        let message = "A merchant-initiated charge needs a stored card.";
+        errors.push(FieldError::new("payment_method.initiator", "needs_token", message));
+    }
+    token.and_then(TokenId::parse)
+}
+
+fn pan_fault(error: &PanError) -> FieldError {
+    let (code, message) = match error {
+        PanError::Form => ("format", "Send 12 to 19 digits."),
+        PanError::Luhn => ("luhn", "The check digit is wrong: a digit is mistyped."),
+        PanError::Scheme => ("scheme", "No card scheme has this number."),
+    };
+    FieldError::new("card.number", code, message)
+}
+
+/// A wrong month or year is a wrong field; a date in the past may be the only fault (ERR1002).
+fn check_expiry(
+    card: Option<&Node>,
+    now: i64,
+    errors: &mut Vec<FieldError>,
+    card_faults: &mut Vec<(Code, FieldError)>,
+) -> Option<Expiry> {
+    let part = |name| card?.get(name)?.text_or_number();
+    let (month, year) = (part("expiry_month")?, part("expiry_year")?);
+    if errors.iter().any(|error| error.field.starts_with("card.expiry")) {
+        return None;
+    }
+    match Expiry::parse(month, year) {
+        Ok(expiry) => {
+            if expiry.is_past(now) {
+                let fault = FieldError::new("card.expiry_year", "expired", "The card has expired.");
+                card_faults.push((Code::Err1002, fault));
+            }
+            Some(expiry)
+        }
+        Err(crate::card::ExpiryError::Month) => {
+            errors.push(FieldError::new("card.expiry_month", "range", "Send a month from 1 to 12."));
+            None
+        }
+        Err(crate::card::ExpiryError::Year) => {
+            errors.push(FieldError::new("card.expiry_year", "format", "Send two or four digits."));
+            None
+        }
+    }
+}
+
+fn check_cvc(card: Option<&Node>, pan: Option<&Pan>, errors: &mut Vec<FieldError>) -> Option<Cvc> {
+    let text = card?.get("cvc")?.text_or_number()?;
+    let cvc = Cvc::parse(text)?;
+    if let Some(pan) = pan
+        && text.len() != pan.scheme().cvc_length()
+    {
+        let message = format!("This card's security code has {} digits.", pan.scheme().cvc_length());
+        errors.push(FieldError::new("card.cvc", "length", message));
+    }
+    Some(cvc)
+}
+
+/// No text may hold the charged card's own number; a name may hold nobody's (contract section 2).
+fn check_texts(body: &Node, pan: Option<&Pan>, errors: &mut Vec<FieldError>) {
+    body.each_text("", &mut |path, text| {
+        let own = path != "card.number" && pan.is_some_and(|pan| contains_number(text, pan));
+        let any = matches!(path, "card.name" | "notes") && contains_any_number(text);
+        if own || any {
+            let message = "This text contains a card number. Remove it: it would be stored in the clear.";
+            errors.push(FieldError::new(known_path(path), "contains_card_number", message));
+        }
+    });
+}
+
+/// A path of the client's own making is not repeated: it may be the number itself.
+pub fn known_path(path: &str) -> &str {
+    let plain = path.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '.' | '1' | '2'));
+    if plain { path } else { "" }
+}
+
+fn money(body: &Node, merchant: &Merchant, purpose: Purpose) -> Result<Money, Error> {
+    let named = Currency::parse(body_text(body, "currency"));
+    let currency = if purpose == Purpose::StoreCard { named.or(merchant.currencies.first().copied()) } else { named };
+    let currency = currency
+        .filter(|currency| merchant.currencies.contains(currency))
+        .ok_or_else(|| Error::field("currency", "not_enabled", "This currency is not enabled for the merchant."))?;
+    if purpose == Purpose::StoreCard {
+        return Ok(Money::zero(currency));
+    }
+    let amount = body.get("amount").and_then(Node::text_or_number).unwrap_or_default();
+    Money::parse(amount, currency).map_err(|error| Error::field("amount", error.code(), error.message()))
+}
+
+fn details(body: &Node, visited_ip: String) -> Details {
+    let text = |node: &Node, name: &str| Some(body_text(node, name)).filter(|text| !text.is_empty()).map(str::to_owned);
+    let urls = body.get("return_url");
+    let url = |name| urls.and_then(|urls| text(urls, name));
+    Details {
+        billing_address: body.get("billing_address").map(address),
+        shipping_address: body.get("shipping_address").map(address),
+        customer_ip: text(body, "customer_ip"),
+        visited_ip,
+        return_url: ReturnUrl {
+            webhook_url: url("webhook_url"),
+            success_url: url("success_url"),
+            decline_url: url("decline_url"),
+            cancel_url: url("cancel_url"),
+        },
+        time_zone: text(body, "time_zone"),
+    }
+}
+
+fn address(node: &Node) -> Address {
+    let text = |name| node.get(name).and_then(Node::text).map(str::to_owned);
+    Address {
+        country: text("country"),
+        email: text("email"),
+        phone_number: text("phone_number").or_else(|| text("phone")),
+        address1: text("address1"),
+        address2: text("address2"),
+        city: text("city"),
+        state: text("state"),
+        postal_code: text("postal_code"),
+    }
+}
+
+/// The request as its key remembers it: method, path and body under a key of our own, without the cvc and with the
+/// number's fingerprint in the number's place (contract section 11).
+fn claim(app: &App, call: &Call, endpoint: &str, body: &Node, pan: Option<&Pan>) -> Option<Claim> {
+    let key = call.idempotency_key.as_ref()?;
+    let number = pan.map_or_else(String::new, |pan| app.vault.fingerprint(call.caller.entity, call.caller.live, pan));
+    let canonical = body.canonical(&|path, _| match path {
+        "card.cvc" => Canonical::Omit,
+        "card.number" => Canonical::Text(number.clone()),
+        _ => Canonical::Same,
+    });
+    Some(Claim {
+        caller: call.caller,
+        key_digest: app.vault.request_digest(&[b"key", key.as_bytes()]),
+        request_digest: app.vault.request_digest(&[b"POST", endpoint.as_bytes(), canonical.as_bytes()]),
+    })
+}

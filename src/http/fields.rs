@@ -1,0 +1,89 @@
+//! The objects that requests share (contract section 2).
+
+use super::shape::{Field, Kind, optional, required};
+
+pub const CARD: &[Field] = &[
+    required("number", Kind::CardNumber, "12 to 19 digits; spaces and hyphens are removed."),
+    required("expiry_month", Kind::Digits { min: 1, max: 2 }, "1 to 12; \"01\" is accepted."),
+    required("expiry_year", Kind::Digits { min: 2, max: 4 }, "Two or four digits."),
+    required("cvc", Kind::Digits { min: 3, max: 4 }, "Three digits; four for AMEX. Used once, never stored."),
+    optional("name", Kind::Text { min: 0, max: 255 }, "The cardholder's name; may be empty."),
+];
+
+pub const ADDRESS: &[Field] = &[
+    required("country", Kind::Country, "ISO 3166-1 alpha-2."),
+    required("email", Kind::Text { min: 1, max: 45 }, ""),
+    required("phone_number", Kind::Text { min: 1, max: 20 }, "Repeated as given.").or("phone"),
+    required("address1", Kind::Text { min: 1, max: 199 }, "Lengths are characters: 東京 is two."),
+    optional("address2", Kind::Text { min: 0, max: 199 }, ""),
+    required("city", Kind::Text { min: 1, max: 65 }, ""),
+    optional("state", Kind::Text { min: 0, max: 65 }, ""),
+    optional("postal_code", Kind::Text { min: 0, max: 45 }, ""),
+];
+
+pub const RETURN_URL: &[Field] = &[
+    optional("webhook_url", Kind::Url, "Told of every final result; https only with a live key."),
+    optional("success_url", Kind::Url, ""),
+    optional("decline_url", Kind::Url, ""),
+    optional("cancel_url", Kind::Url, ""),
+];
+
+pub const PAYMENT_METHOD: &[Field] = &[
+    optional("type", Kind::OneOf(&["scheme", "googlepay", "applepay", "gcash", "paypay"]), "`scheme` is a card."),
+    optional("store_payment_method", Kind::Bool, "True stores the card when the charge is approved."),
+    optional("stored_payment_method_id", Kind::Uuid, "The token to charge."),
+    optional("store_payment_method_id", Kind::Uuid, "The public sample's spelling of stored_payment_method_id."),
+    optional("initiator", Kind::OneOf(&["customer", "merchant"]), "Who asks for this charge; customer by default."),
+    optional(
+        "reason",
+        Kind::OneOf(&["recurring", "unscheduled", "installment"]),
+        "Why the merchant charges; unscheduled by default.",
+    ),
+];
+
+pub const BROWSER_INFO: &[Field] = &[
+    optional("acceptHeader", Kind::Scalar, ""),
+    optional("screenColorDepth", Kind::Scalar, ""),
+    optional("javaEnabled", Kind::Scalar, ""),
+    optional("language", Kind::Scalar, ""),
+    optional("screenHeight", Kind::Scalar, ""),
+    optional("screenWidth", Kind::Scalar, ""),
+    optional("challengeWindow", Kind::Scalar, ""),
+    optional("userAgent", Kind::Scalar, ""),
+];
+
+pub const MERCHANT_ID: Field =
+    required("merchant_id", Kind::Text { min: 1, max: 128 }, "One of the entity's merchant IDs: JP00000001.");
+
+pub const CHARGE: &[Field] = &[
+    required("amount", Kind::Amount, "Major units, a number or a string: \"1000\" JPY is 1,000 yen."),
+    required("currency", Kind::Currency, "ISO 4217, enabled for the merchant."),
+    MERCHANT_ID,
+    required("billing_address", Kind::Object(ADDRESS), ""),
+    optional("shipping_address", Kind::Object(ADDRESS), ""),
+    optional("card", Kind::Object(CARD), "Exactly one source: this, or payment_method.stored_payment_method_id."),
+    optional("payment_method", Kind::Object(PAYMENT_METHOD), ""),
+    optional("merchant_txn_ref", Kind::TextOrNumber { max: 45 }, "The merchant's own reference; may repeat."),
+    optional("customer_ip", Kind::Ip, ""),
+    optional("time_zone", Kind::TimeZone, ""),
+    optional("return_url", Kind::Object(RETURN_URL), ""),
+    optional("browser_info", Kind::Object(BROWSER_INFO), ""),
+];
+
+pub const STORE: &[Field] = &[
+    MERCHANT_ID,
+    required("card", Kind::Object(CARD), ""),
+    optional("currency", Kind::Currency, "Of the zero-amount verification; the merchant's first by default."),
+    optional("billing_address", Kind::Object(ADDRESS), ""),
+    optional("merchant_txn_ref", Kind::TextOrNumber { max: 45 }, ""),
+    optional("customer_ip", Kind::Ip, ""),
+    optional("return_url", Kind::Object(RETURN_URL), ""),
+];
+
+pub const CHANGED_CARD: &[Field] = &[
+    optional("expiry_month", Kind::Digits { min: 1, max: 2 }, "Together with expiry_year."),
+    optional("expiry_year", Kind::Digits { min: 2, max: 4 }, "Together with expiry_month."),
+    optional("name", Kind::Text { min: 0, max: 255 }, ""),
+];
+
+pub const CHANGE: &[Field] = &[required("card", Kind::Object(CHANGED_CARD), "What the new card says.")];

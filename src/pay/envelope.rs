@@ -1,0 +1,259 @@
+//! The transaction envelope (contract section 3): the same keys in the same order as the public samples.
+
+use super::Answer;
+use super::transaction::{Address, Kind, Source, State, Transaction};
+use crate::clock::timestamp;
+use crate::codes::Code;
+use crate::directory::Merchant;
+use crate::error::FieldError;
+use crate::id::{TokenId, TransactionId};
+use crate::money::Money;
+use crate::response_codes;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+#[derive(Serialize, ToSchema)]
+pub struct Envelope {
+    /// True only where money moved or was held as asked.
+    pub success: bool,
+    pub status_code: u16,
+    pub is_live: bool,
+    /// `PRE_AUTH`, `CAPTURE`, `REFUND` or `VOID`.
+    pub transaction_type: &'static str,
+    pub gateway_response: GatewayResponse,
+    pub merchant_details: MerchantDetails,
+    pub payment_details: PaymentDetails,
+    pub transaction_details: TransactionDetails,
+    #[serde(rename = "risk-details", skip_serializing_if = "Option::is_none")]
+    pub risk_details_hyphen: Option<RiskDetails>,
+    /// The underscore is a status answer's spelling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub risk_details: Option<RiskDetails>,
+    /// Refusals only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+#[derive(Clone, Serialize, ToSchema)]
+pub struct GatewayResponse {
+    pub version: &'static str,
+    /// `INFO` or `ERROR`.
+    pub r#type: &'static str,
+    pub message: String,
+    pub code: &'static str,
+}
+
+impl GatewayResponse {
+    pub fn of(code: Code) -> GatewayResponse {
+        let r#type = if code.is_info() { "INFO" } else { "ERROR" };
+        GatewayResponse { version: "1", r#type, message: code.meaning().message.to_owned(), code: code.name() }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct MerchantDetails {
+    pub legal_name: String,
+    pub mid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merchant_txn_ref: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub billing_details: Option<BillingDetails>,
+    pub device_details: DeviceDetails,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct BillingDetails {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub billing_address: Option<Address>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shipping_address: Option<Address>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct DeviceDetails {
+    /// The caller's address.
+    pub visited_ip: String,
+    /// The request's `customer_ip`.
+    pub customer_ip: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct PaymentDetails {
+    /// Major units, exact, in the shortest form.
+    #[schema(value_type = f64, example = 1000)]
+    pub amount: Money,
+    pub response_code: i64,
+    #[serde(rename = "responseDescription", skip_serializing_if = "Option::is_none")]
+    pub response_description: Option<&'static str>,
+    pub auth_code: Option<String>,
+    pub currency: &'static str,
+    #[schema(example = "VISA-SSL")]
+    pub payment_method: &'static str,
+    pub scheme: &'static str,
+    pub card: CardOut,
+    pub additional_data: AdditionalData,
+}
+
+/// A card as it leaves the gateway: first six, stars, last four (PCI DSS 3.4.1).
+#[derive(Clone, Serialize, ToSchema)]
+pub struct CardOut {
+    pub name: String,
+    #[schema(example = "400000******1091")]
+    pub number: String,
+    #[schema(example = "12")]
+    pub exp_month: String,
+    #[schema(example = "30")]
+    pub exp_year: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct AdditionalData {
+    pub payment_data_source: PaymentDataSource,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct PaymentDataSource {
+    pub r#type: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct TransactionDetails {
+    #[schema(value_type = String, format = Uuid)]
+    pub id: TransactionId,
+    pub r#ref: i64,
+    pub timestamp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merchant_txn_ref: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub stored_payment_method_id: Option<TokenId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub billing_details: Option<BillingDetails>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub captured_amount: Option<Money>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub refunded_amount: Option<Money>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct RiskDetails {
+    pub risk_score: Option<i64>,
+}
+
+/// One wrong field, as VAL0002 lists it.
+#[derive(Serialize, ToSchema)]
+pub struct WrongField {
+    #[schema(example = "card.number")]
+    pub field: String,
+    #[schema(example = "luhn")]
+    pub code: &'static str,
+    pub message: String,
+}
+
+impl From<FieldError> for WrongField {
+    fn from(error: FieldError) -> WrongField {
+        WrongField { field: error.field, code: error.code, message: error.message }
+    }
+}
+
+/// The answer to a charge: approved, declined or timed out.
+pub fn answer(transaction: &Transaction, merchant: &Merchant, request_id: &str) -> Answer {
+    let code = transaction.code.unwrap_or(Code::Err0500);
+    let status = code.meaning().http_status;
+    let mut envelope = envelope(transaction, merchant, status);
+    envelope.merchant_details.billing_details = Some(billing_details(transaction));
+    envelope.risk_details_hyphen = Some(RiskDetails { risk_score: None });
+    envelope.request_id = (!code.is_info()).then(|| request_id.to_owned());
+    Answer::new(status, serde_json::to_string(&envelope).unwrap_or_default())
+}
+
+/// The answer to a question about a transaction (contract 4.3).
+pub fn status(transaction: &Transaction, merchant: &Merchant, japanese: bool) -> Envelope {
+    let mut envelope = envelope(transaction, merchant, 200);
+    if matches!(transaction.state, State::Pending | State::Unknown) {
+        envelope.payment_details.response_code = 578;
+        envelope.gateway_response = GatewayResponse::of(Code::Err1016);
+    }
+    let description = response_codes::text(envelope.payment_details.response_code, japanese);
+    envelope.payment_details.response_description = Some(description);
+    let captured = transaction.state == State::Approved && transaction.kind == Kind::Capture;
+    let none = Money::zero(transaction.money.currency);
+    envelope.transaction_details.merchant_txn_ref = None;
+    envelope.transaction_details.billing_details = Some(billing_details(transaction));
+    envelope.transaction_details.state = Some(transaction.state.name());
+    envelope.transaction_details.captured_amount = Some(if captured { transaction.money } else { none });
+    envelope.transaction_details.refunded_amount = Some(none);
+    envelope.risk_details = Some(RiskDetails { risk_score: None });
+    envelope
+}
+
+fn envelope(transaction: &Transaction, merchant: &Merchant, status_code: u16) -> Envelope {
+    let reference = &transaction.merchant_txn_ref;
+    Envelope {
+        success: transaction.state == State::Approved,
+        status_code,
+        is_live: transaction.caller.live,
+        transaction_type: transaction.kind.name(),
+        gateway_response: GatewayResponse::of(transaction.code.unwrap_or(Code::Err1016)),
+        merchant_details: MerchantDetails {
+            legal_name: merchant.legal_name.clone(),
+            mid: merchant.id.clone(),
+            merchant_txn_ref: reference.clone(),
+            billing_details: None,
+            device_details: DeviceDetails {
+                visited_ip: transaction.details.visited_ip.clone(),
+                customer_ip: transaction.details.customer_ip.clone(),
+            },
+        },
+        payment_details: PaymentDetails {
+            amount: transaction.money,
+            response_code: transaction.response_code.unwrap_or(578),
+            response_description: None,
+            auth_code: transaction.auth_code.clone(),
+            currency: transaction.money.currency.code(),
+            payment_method: transaction.scheme.payment_method(),
+            scheme: transaction.scheme.name(),
+            card: CardOut {
+                name: transaction.card_name.clone(),
+                number: transaction.masked.clone(),
+                exp_month: transaction.expiry.month_text(),
+                exp_year: transaction.expiry.year_text(),
+            },
+            additional_data: AdditionalData { payment_data_source: PaymentDataSource { r#type: "card" } },
+        },
+        transaction_details: details(transaction),
+        risk_details_hyphen: None,
+        risk_details: None,
+        request_id: None,
+    }
+}
+
+pub fn details(transaction: &Transaction) -> TransactionDetails {
+    TransactionDetails {
+        id: transaction.id,
+        r#ref: transaction.reference,
+        timestamp: timestamp(transaction.created_at),
+        merchant_txn_ref: transaction.merchant_txn_ref.clone(),
+        // A token that is still to be made is told only with the approval that makes it.
+        stored_payment_method_id: transaction
+            .token
+            .filter(|_| transaction.source == Source::Token || transaction.state == State::Approved),
+        billing_details: None,
+        state: None,
+        captured_amount: None,
+        refunded_amount: None,
+    }
+}
+
+/// Shipping is repeated when sent, but never in a token charge: the public samples differ so.
+fn billing_details(transaction: &Transaction) -> BillingDetails {
+    let shipping = transaction.details.shipping_address.clone();
+    BillingDetails {
+        billing_address: transaction.details.billing_address.clone(),
+        shipping_address: shipping.filter(|_| transaction.source == Source::Card),
+    }
+}

@@ -1,0 +1,195 @@
+//! The rows of a transaction: each statement carries the guard that the state machine decided by.
+
+use super::transaction::{Details, Kind, Source, State, Transaction};
+use crate::acquirer::Initiator;
+use crate::app::App;
+use crate::card::{Expiry, Scheme};
+use crate::codes::Code;
+use crate::db::{Row, Stmt, args};
+use crate::directory::Caller;
+use crate::error::Error;
+use crate::id::{EntityId, TokenId, TransactionId};
+use crate::money::{Currency, Money};
+use crate::vault::Sealed;
+
+/// Attempt rows: what was sent.
+pub const CHARGE: i64 = 1;
+pub const REVERSAL: i64 = 2;
+
+/// Attempt rows: what came back.
+pub const RESULT_APPROVED: i64 = 1;
+pub const RESULT_DECLINED: i64 = 2;
+pub const RESULT_UNKNOWN: i64 = 3;
+pub const RESULT_NOT_SENT: i64 = 4;
+
+macro_rules! columns {
+    () => {
+        "ref, id, entity_id, live, merchant_id, kind, state, created_at, settle_after, amount_minor, currency, \
+         merchant_txn_ref, scheme, masked, card_name, exp_month, exp_year, token_id, source, initiator, details, code, \
+         response_code, auth_code, network_transaction_id"
+    };
+}
+
+/// The intent's row. Answers with its `ref`.
+pub fn insert(transaction: &Transaction, sealed: Sealed) -> Result<Stmt, Error> {
+    let details = serde_json::to_string(&transaction.details).map_err(Error::internal)?;
+    Ok(Stmt::new(
+        "INSERT INTO transactions (id, entity_id, live, merchant_id, kind, state, created_at, settle_after, \
+         amount_minor, currency, merchant_txn_ref, scheme, masked, card_name, exp_month, exp_year, token_id, source, \
+         initiator, details, key_id, wrapped_key, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
+         $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23) RETURNING ref",
+        args![
+            transaction.id,
+            transaction.caller.entity,
+            transaction.caller.live,
+            transaction.merchant_id.as_str(),
+            transaction.kind as i64,
+            transaction.state as i64,
+            transaction.created_at,
+            transaction.settle_after,
+            transaction.money.minor,
+            transaction.money.currency.code(),
+            transaction.merchant_txn_ref.as_deref(),
+            transaction.scheme.id(),
+            transaction.masked.as_str(),
+            transaction.card_name.as_str(),
+            i64::from(transaction.expiry.month),
+            i64::from(transaction.expiry.year),
+            transaction.token,
+            transaction.source as i64,
+            transaction.initiator as i64,
+            details,
+            sealed.key_id,
+            sealed.wrapped_key,
+            sealed.ciphertext
+        ],
+    )
+    .exactly(1))
+}
+
+/// The message that goes out next, written before it goes.
+pub fn insert_attempt(id: TransactionId, acquirer: &'static str, reference: &str, now: i64) -> Stmt {
+    Stmt::new(
+        "INSERT INTO attempts (transaction_id, number, acquirer, operation, reference, sent_at) \
+         VALUES ($1, 1, $2, $3, $4, $5)",
+        args![id, acquirer, CHARGE, reference, now],
+    )
+}
+
+/// What came back for the first message.
+pub fn attempt_result(id: TransactionId, result: i64, response_code: Option<i64>, now: i64) -> Stmt {
+    Stmt::new(
+        "UPDATE attempts SET result = $2, response_code = $3, answered_at = $4 WHERE transaction_id = $1 AND number = 1",
+        args![id, result, response_code, now],
+    )
+}
+
+/// Moves the row from `before` to `after`; touches no row when somebody else has moved it.
+pub fn update(before: &Transaction, after: &Transaction) -> Stmt {
+    // What ends without a charge keeps no card. A hold's or purchase's own sealed card stays for what may follow.
+    let erase = matches!(after.state, State::Declined | State::Reversed | State::NotSent);
+    let sql = if erase {
+        "UPDATE transactions SET state = $3, settle_after = $4, token_id = $5, code = $6, response_code = $7, \
+         auth_code = $8, network_transaction_id = $9, key_id = NULL, wrapped_key = NULL, sealed = NULL \
+         WHERE id = $1 AND state = $2"
+    } else {
+        "UPDATE transactions SET state = $3, settle_after = $4, token_id = $5, code = $6, response_code = $7, \
+         auth_code = $8, network_transaction_id = $9 WHERE id = $1 AND state = $2"
+    };
+    let code = after.code.map(Code::name);
+    Stmt::new(
+        sql,
+        args![
+            before.id,
+            before.state as i64,
+            after.state as i64,
+            after.settle_after,
+            after.token,
+            code,
+            after.response_code,
+            after.auth_code.as_deref(),
+            after.network_transaction_id.as_deref()
+        ],
+    )
+    .exactly(1)
+}
+
+/// `None` for an unknown id, another entity's, the other mode's, and for what was never sent.
+pub async fn find(app: &App, caller: Caller, id: TransactionId) -> Result<Option<Transaction>, Error> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM transactions WHERE id = $1 AND entity_id = $2 AND live = $3 AND state <> $4"
+    );
+    let rows = app.db.rows(sql, args![id, caller.entity, caller.live, State::NotSent as i64]).await?;
+    rows.first().map(read).transpose()
+}
+
+/// The charges with a reference, newest first, at most 20 (contract 4.3).
+pub async fn find_by_reference(
+    app: &App,
+    caller: Caller,
+    merchant_id: &str,
+    merchant_txn_ref: &str,
+) -> Result<Vec<Transaction>, Error> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM transactions WHERE merchant_id = $1 AND entity_id = $2 AND live = $3 AND merchant_txn_ref = $4 \
+         AND state <> $5 ORDER BY ref DESC LIMIT 20"
+    );
+    let args = args![merchant_id, caller.entity, caller.live, merchant_txn_ref, State::NotSent as i64];
+    app.db.rows(sql, args).await?.iter().map(read).collect()
+}
+
+/// What waits to be settled and is due, oldest first; at most `limit`, the rest is taken by the next sweep.
+pub async fn due(app: &App, until: i64, limit: i64) -> Result<Vec<Transaction>, Error> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM transactions WHERE settle_after <= $1 ORDER BY settle_after LIMIT $2"
+    );
+    app.db.rows(sql, args![until, limit]).await?.iter().map(read).collect()
+}
+
+/// The row as it stands now, whoever asks: for flows that must see what became of their own write.
+pub async fn reread(app: &App, id: TransactionId) -> Result<Option<Transaction>, Error> {
+    let sql = concat!("SELECT ", columns!(), " FROM transactions WHERE id = $1");
+    app.db.rows(sql, args![id]).await?.first().map(read).transpose()
+}
+
+fn read(row: &Row) -> Result<Transaction, Error> {
+    let corrupt = |what: &str| Error::internal(format!("a transaction's {what} is not one that this version knows"));
+    let currency = Currency::parse(row.text(10)?).ok_or_else(|| corrupt("currency"))?;
+    Ok(Transaction {
+        reference: row.int(0)?,
+        id: TransactionId::from_bytes(row.bytes(1)?).ok_or_else(|| corrupt("id"))?,
+        caller: Caller {
+            entity: EntityId::from_bytes(row.bytes(2)?).ok_or_else(|| corrupt("entity"))?,
+            live: row.bool(3)?,
+        },
+        merchant_id: row.text(4)?.to_owned(),
+        kind: Kind::from_id(row.int(5)?).ok_or_else(|| corrupt("kind"))?,
+        state: State::from_id(row.int(6)?).ok_or_else(|| corrupt("state"))?,
+        created_at: row.int(7)?,
+        settle_after: row.opt_int(8)?,
+        money: Money { minor: row.int(9)?, currency },
+        merchant_txn_ref: row.opt_text(11)?.map(str::to_owned),
+        scheme: Scheme::from_id(row.int(12)?).ok_or_else(|| corrupt("scheme"))?,
+        masked: row.text(13)?.to_owned(),
+        card_name: row.text(14)?.to_owned(),
+        expiry: expiry(row.int(15)?, row.int(16)?).ok_or_else(|| corrupt("expiry"))?,
+        token: row.opt_bytes(17)?.and_then(TokenId::from_bytes),
+        source: if row.int(18)? == Source::Token as i64 { Source::Token } else { Source::Card },
+        initiator: if row.int(19)? == Initiator::Merchant as i64 { Initiator::Merchant } else { Initiator::Customer },
+        details: serde_json::from_str::<Details>(row.text(20)?).map_err(Error::internal)?,
+        code: row.opt_text(21)?.and_then(Code::from_name),
+        response_code: row.opt_int(22)?,
+        auth_code: row.opt_text(23)?.map(str::to_owned),
+        network_transaction_id: row.opt_text(24)?.map(str::to_owned),
+    })
+}
+
+pub fn expiry(month: i64, year: i64) -> Option<Expiry> {
+    Some(Expiry { month: u8::try_from(month).ok()?, year: u16::try_from(year).ok()? })
+}

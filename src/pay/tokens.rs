@@ -1,0 +1,308 @@
+//! Stored cards: the token's row, its use in a charge, and its management (contract section 6).
+
+use super::Answer;
+use super::transaction::Transaction;
+use super::store;
+use crate::app::App;
+use crate::card::{Card, Expiry, Scheme};
+use crate::clock::{Millis, timestamp};
+use crate::codes::Code;
+use crate::db::{Row, Stmt, Value, Written, args};
+use crate::directory::Caller;
+use crate::error::Error;
+use crate::id::TokenId;
+use crate::vault::{Bound, Owner, Sealed, Vault};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// `last_used` is a date: it is written once a day, not at each charge.
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// The longest list page; a larger `limit` is refused.
+pub const LIST_LIMIT: i64 = 100;
+
+/// A token as callers see it.
+#[derive(Clone, Serialize, ToSchema)]
+pub struct TokenView {
+    #[schema(value_type = String, format = Uuid)]
+    pub id: TokenId,
+    /// `ACTIVE`; `DELETED` in the answer to the delete, once.
+    pub status: &'static str,
+    pub scheme: &'static str,
+    pub card: super::envelope::CardOut,
+    /// The same for the same card number within an entity and mode.
+    pub fingerprint: String,
+    pub created: String,
+    #[schema(example = "2026-11-24")]
+    pub last_used: String,
+    /// Whether the customer has agreed by a first charge, so that the merchant may charge by itself.
+    pub merchant_initiated_ready: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct TokenAnswer {
+    pub success: bool,
+    pub status_code: u16,
+    pub is_live: bool,
+    pub token: TokenView,
+    /// The verification that stored the card; in the answer to POST only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transaction_details: Option<super::envelope::TransactionDetails>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct TokenList {
+    pub success: bool,
+    pub status_code: u16,
+    pub is_live: bool,
+    pub tokens: Vec<TokenView>,
+    /// For the next page; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// A token's row, read for one charge by one merchant.
+pub struct StoredCard {
+    pub id: TokenId,
+    sealed: Sealed,
+    expiry: Expiry,
+    name: String,
+    last_used_at: Millis,
+    /// This merchant's first charge of the card, if there was one.
+    pub network_transaction_id: Option<String>,
+}
+
+impl StoredCard {
+    pub fn open(&self, vault: &Vault, caller: Caller) -> Result<Card, Error> {
+        let pan = vault.open_pan(&bound(caller, self.id), &self.sealed)?;
+        Ok(Card { pan, expiry: self.expiry, name: self.name.clone() })
+    }
+
+    /// Part of the outcome's write: the day of use, and the merchant's first network transaction id. Neither guards: a
+    /// token that was deleted meanwhile stays deleted.
+    pub fn used(&self, merchant_id: &str, network_transaction_id: Option<&str>, now: Millis) -> Vec<Stmt> {
+        let mut writes = Vec::new();
+        if now / DAY_MS != self.last_used_at / DAY_MS {
+            writes.push(Stmt::new("UPDATE tokens SET last_used_at = $2 WHERE id = $1", args![self.id, now]));
+        }
+        if let (None, Some(network)) = (&self.network_transaction_id, network_transaction_id) {
+            writes.push(Stmt::new(
+                "INSERT INTO stored_credentials (token_id, merchant_id, network_transaction_id) \
+                 SELECT id, CAST($2 AS TEXT), CAST($3 AS TEXT) FROM tokens WHERE id = $1 {for_share} \
+                 ON CONFLICT (token_id, merchant_id) DO NOTHING",
+                args![self.id, merchant_id, network],
+            ));
+        }
+        writes
+    }
+}
+
+/// One read: the sealed card and what this merchant may do with it. `None` for every id that is not the caller's.
+pub async fn for_charge(app: &App, caller: Caller, id: TokenId, merchant_id: &str) -> Result<Option<StoredCard>, Error> {
+    let sql = "SELECT t.key_id, t.wrapped_key, t.sealed, t.exp_month, t.exp_year, t.name, t.last_used_at, \
+               s.network_transaction_id FROM tokens t \
+               LEFT JOIN stored_credentials s ON s.token_id = t.id AND s.merchant_id = $4 \
+               WHERE t.id = $1 AND t.entity_id = $2 AND t.live = $3";
+    let rows = app.db.rows(sql, args![id, caller.entity, caller.live, merchant_id]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let sealed =
+        Sealed { key_id: row.int(0)?, wrapped_key: row.bytes(1)?.to_vec(), ciphertext: row.bytes(2)?.to_vec() };
+    if !app.vault.knows(sealed.key_id) {
+        // Another process has made a new data key since we started.
+        app.vault.refresh(&app.db).await?;
+    }
+    Ok(Some(StoredCard {
+        id,
+        sealed,
+        expiry: expiry(row, 3)?,
+        name: row.text(5)?.to_owned(),
+        last_used_at: row.int(6)?,
+        network_transaction_id: row.opt_text(7)?.map(str::to_owned),
+    }))
+}
+
+/// Part of the intent's write: a token that a delete has won is no longer charged.
+pub fn still_there(id: TokenId, caller: Caller) -> Stmt {
+    Stmt::new(
+        "SELECT 1 FROM tokens WHERE id = $1 AND entity_id = $2 AND live = $3 {for_share}",
+        args![id, caller.entity, caller.live],
+    )
+    .exactly(1)
+}
+
+/// Part of an approved outcome's write: the card, sealed for its token, and the charge that the customer agreed to.
+pub fn insert(app: &App, id: TokenId, card: &Card, charge: &Transaction) -> Result<Vec<Stmt>, Error> {
+    let caller = charge.caller;
+    let sealed = app.vault.seal(&bound(caller, id), &card.pan)?;
+    let now = app.clock.now();
+    let mut writes = vec![Stmt::new(
+        "INSERT INTO tokens (id, entity_id, live, scheme, masked, name, exp_month, exp_year, fingerprint, key_id, \
+         wrapped_key, sealed, merchant_txn_ref, created_at, last_used_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        args![
+            id,
+            caller.entity,
+            caller.live,
+            card.pan.scheme().id(),
+            card.pan.masked(),
+            card.name.as_str(),
+            i64::from(card.expiry.month),
+            i64::from(card.expiry.year),
+            app.vault.fingerprint(caller.entity, caller.live, &card.pan),
+            sealed.key_id,
+            sealed.wrapped_key,
+            sealed.ciphertext,
+            charge.merchant_txn_ref.as_deref(),
+            now,
+            now
+        ],
+    )];
+    if let Some(network) = &charge.network_transaction_id {
+        writes.push(Stmt::new(
+            "INSERT INTO stored_credentials (token_id, merchant_id, network_transaction_id) VALUES ($1, $2, $3)",
+            args![id, charge.merchant_id.as_str(), network.as_str()],
+        ));
+    }
+    Ok(writes)
+}
+
+/// The answer to `POST tokens`, made before its write so that both stand together.
+pub fn stored_answer(app: &App, caller: Caller, id: TokenId, card: &Card, charge: &Transaction) -> Result<Answer, Error> {
+    let token = TokenView {
+        id,
+        status: "ACTIVE",
+        scheme: card.pan.scheme().name(),
+        card: card_out(&card.name, card.pan.masked(), card.expiry),
+        fingerprint: app.vault.fingerprint(caller.entity, caller.live, &card.pan),
+        created: timestamp(charge.created_at),
+        last_used: date(charge.created_at),
+        merchant_initiated_ready: charge.network_transaction_id.is_some(),
+    };
+    let details = super::envelope::details(charge);
+    let answer =
+        TokenAnswer { success: true, status_code: 201, is_live: caller.live, token, transaction_details: Some(details) };
+    serde_json::to_string(&answer).map(|body| Answer::new(201, body)).map_err(Error::internal)
+}
+
+const VIEW: &str = "SELECT t.id, t.scheme, t.masked, t.name, t.exp_month, t.exp_year, t.fingerprint, t.created_at, \
+     t.last_used_at, (SELECT COUNT(*) FROM stored_credentials s WHERE s.token_id = t.id), t.number FROM tokens t \
+     WHERE t.id = $1 AND t.entity_id = $2 AND t.live = $3";
+
+pub async fn get(app: &App, caller: Caller, id: TokenId) -> Result<TokenView, Error> {
+    let rows = app.db.rows(VIEW, args![id, caller.entity, caller.live]).await?;
+    rows.first().map(view).transpose()?.ok_or_else(|| Error::new(Code::Err1003))
+}
+
+/// What a list is narrowed to.
+#[derive(Default)]
+pub struct Filter {
+    pub merchant_txn_ref: Option<String>,
+    pub fingerprint: Option<String>,
+    /// The number of the last token of the page before.
+    pub before: Option<i64>,
+    pub limit: i64,
+}
+
+macro_rules! list_sql {
+    ($narrowed:literal) => {
+        concat!(
+            "SELECT t.id, t.scheme, t.masked, t.name, t.exp_month, t.exp_year, t.fingerprint, t.created_at, \
+             t.last_used_at, (SELECT COUNT(*) FROM stored_credentials s WHERE s.token_id = t.id), t.number \
+             FROM tokens t WHERE t.entity_id = $1 AND t.live = $2 AND t.number < $3 ",
+            $narrowed,
+            " ORDER BY t.number DESC LIMIT $4"
+        )
+    };
+}
+
+/// Newest first. One text for each pair of filters, so that each has its index.
+pub async fn list(app: &App, caller: Caller, filter: &Filter) -> Result<TokenList, Error> {
+    let before = filter.before.unwrap_or(i64::MAX);
+    let mut args: Vec<Value> = args![caller.entity, caller.live, before, filter.limit + 1];
+    let sql = match (&filter.merchant_txn_ref, &filter.fingerprint) {
+        (None, None) => list_sql!(""),
+        (Some(_), None) => list_sql!("AND t.merchant_txn_ref = $5"),
+        (None, Some(_)) => list_sql!("AND t.fingerprint = $5"),
+        (Some(_), Some(_)) => list_sql!("AND t.merchant_txn_ref = $5 AND t.fingerprint = $6"),
+    };
+    args.extend(filter.merchant_txn_ref.as_deref().map(Value::from));
+    args.extend(filter.fingerprint.as_deref().map(Value::from));
+    let mut rows = app.db.rows(sql, args).await?;
+    let page = usize::try_from(filter.limit).unwrap_or(0);
+    let more = rows.len() > page;
+    rows.truncate(page);
+    let last = rows.last().map(|row| row.int(10)).transpose()?;
+    Ok(TokenList {
+        success: true,
+        status_code: 200,
+        is_live: caller.live,
+        tokens: rows.iter().map(view).collect::<Result<_, _>>()?,
+        next_cursor: last.filter(|_| more).map(|number| number.to_string()),
+    })
+}
+
+/// New expiry or name, as the issuer's new card has them; the number stays.
+pub struct Change {
+    pub expiry: Option<Expiry>,
+    pub name: Option<String>,
+}
+
+pub async fn change(app: &App, caller: Caller, id: TokenId, change: Change) -> Result<TokenView, Error> {
+    let sql = "UPDATE tokens SET exp_month = COALESCE($4, exp_month), exp_year = COALESCE($5, exp_year), \
+               name = COALESCE($6, name) WHERE id = $1 AND entity_id = $2 AND live = $3";
+    let month = change.expiry.map(|expiry| i64::from(expiry.month));
+    let year = change.expiry.map(|expiry| i64::from(expiry.year));
+    let args = args![id, caller.entity, caller.live, month, year, change.name];
+    match app.db.write(vec![Stmt::new(sql, args).exactly(1)]).await? {
+        Written::Applied(_) => get(app, caller, id).await,
+        Written::GuardFailed(_) => Err(Error::new(Code::Err1003)),
+        Written::Ambiguous => Err(Error::internal("the database was lost while a token was being changed")),
+    }
+}
+
+/// The card's own number, for checks of texts that come without it.
+pub async fn open(app: &App, caller: Caller, id: TokenId) -> Result<Card, Error> {
+    let stored = for_charge(app, caller, id, "").await?.ok_or_else(|| Error::new(Code::Err1003))?;
+    stored.open(&app.vault, caller)
+}
+
+/// The record goes with its own key: what was sealed cannot be opened again by anyone (contract section 6).
+pub async fn delete(app: &App, caller: Caller, id: TokenId) -> Result<TokenView, Error> {
+    let token = get(app, caller, id).await?;
+    let sql = "DELETE FROM tokens WHERE id = $1 AND entity_id = $2 AND live = $3";
+    match app.db.write(vec![Stmt::new(sql, args![id, caller.entity, caller.live]).exactly(1)]).await? {
+        Written::Applied(_) => Ok(TokenView { status: "DELETED", ..token }),
+        Written::GuardFailed(_) => Err(Error::new(Code::Err1003)),
+        Written::Ambiguous => Err(Error::internal("the database was lost while a token was being deleted")),
+    }
+}
+
+fn bound(caller: Caller, id: TokenId) -> Bound {
+    Bound { entity: caller.entity, live: caller.live, owner: Owner::Token(id) }
+}
+
+fn view(row: &Row) -> Result<TokenView, Error> {
+    let scheme = Scheme::from_id(row.int(1)?).ok_or_else(|| Error::internal("a token's scheme is unknown"))?;
+    Ok(TokenView {
+        id: TokenId::from_bytes(row.bytes(0)?).ok_or_else(|| Error::internal("a token's id is not 16 bytes"))?,
+        status: "ACTIVE",
+        scheme: scheme.name(),
+        card: card_out(row.text(3)?, row.text(2)?.to_owned(), expiry(row, 4)?),
+        fingerprint: row.text(6)?.to_owned(),
+        created: timestamp(row.int(7)?),
+        last_used: date(row.int(8)?),
+        merchant_initiated_ready: row.int(9)? > 0,
+    })
+}
+
+fn card_out(name: &str, number: String, expiry: Expiry) -> super::envelope::CardOut {
+    let name = name.to_owned();
+    super::envelope::CardOut { name, number, exp_month: expiry.month_text(), exp_year: expiry.year_text() }
+}
+
+fn expiry(row: &Row, column: usize) -> Result<Expiry, Error> {
+    store::expiry(row.int(column)?, row.int(column + 1)?).ok_or_else(|| Error::internal("an expiry is out of range"))
+}
+
+fn date(at: Millis) -> String {
+    timestamp(at)[..10].to_owned()
+}

@@ -1,0 +1,139 @@
+//! One transaction as it stands in memory and in its row. Holds nothing secret: the sealed card stays in the row.
+
+use crate::acquirer::Initiator;
+use crate::card::{Expiry, Scheme};
+use crate::clock::Millis;
+use crate::codes::Code;
+use crate::directory::Caller;
+use crate::id::{TokenId, TransactionId};
+use crate::money::Money;
+use serde::{Deserialize, Serialize};
+
+/// `transaction_type` of the contract: a purchase is a CAPTURE, an authorization a PRE_AUTH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    PreAuth = 1,
+    Capture = 2,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::PreAuth => "PRE_AUTH",
+            Kind::Capture => "CAPTURE",
+        }
+    }
+
+    pub fn from_id(id: i64) -> Option<Kind> {
+        [Kind::PreAuth, Kind::Capture].into_iter().find(|kind| *kind as i64 == id)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The intent is written; the bank may be asked right now.
+    Pending = 1,
+    /// No answer came: the charge is being reversed and can never become approved.
+    Unknown = 2,
+    Approved = 3,
+    Declined = 4,
+    Reversed = 5,
+    /// Nothing was sent (ERR1011). Kept for the operator; callers never see it.
+    NotSent = 9,
+}
+
+const STATES: [State; 6] =
+    [State::Pending, State::Unknown, State::Approved, State::Declined, State::Reversed, State::NotSent];
+
+impl State {
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Pending => "PENDING",
+            State::Unknown => "UNKNOWN",
+            State::Approved => "APPROVED",
+            State::Declined => "DECLINED",
+            State::Reversed => "REVERSED",
+            State::NotSent => "NOT_SENT",
+        }
+    }
+
+    pub fn from_id(id: i64) -> Option<State> {
+        STATES.into_iter().find(|state| *state as i64 == id)
+    }
+}
+
+/// Where the card came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Card = 1,
+    Token = 2,
+}
+
+/// Addresses come out in the order of this struct, without what was not sent (contract section 3).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Address {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone_number: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address1: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address2: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub city: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub postal_code: Option<String>,
+}
+
+/// Where the merchant wants to be told, and the cardholder sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReturnUrl {
+    pub webhook_url: Option<String>,
+    pub success_url: Option<String>,
+    pub decline_url: Option<String>,
+    pub cancel_url: Option<String>,
+}
+
+/// What the request said and only answers repeat; one JSON column, since no statement asks about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Details {
+    pub billing_address: Option<Address>,
+    pub shipping_address: Option<Address>,
+    pub customer_ip: Option<String>,
+    pub visited_ip: String,
+    pub return_url: ReturnUrl,
+    pub time_zone: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    pub id: TransactionId,
+    /// The contract's growing number; 0 until the intent is written.
+    pub reference: i64,
+    pub caller: Caller,
+    pub merchant_id: String,
+    pub kind: Kind,
+    pub state: State,
+    pub created_at: Millis,
+    /// When the sweep may take it; `None` in a final state.
+    pub settle_after: Option<Millis>,
+    pub money: Money,
+    pub merchant_txn_ref: Option<String>,
+    pub scheme: Scheme,
+    pub masked: String,
+    pub card_name: String,
+    pub expiry: Expiry,
+    pub token: Option<TokenId>,
+    pub source: Source,
+    pub initiator: Initiator,
+    pub details: Details,
+    pub code: Option<Code>,
+    pub response_code: Option<i64>,
+    pub auth_code: Option<String>,
+    pub network_transaction_id: Option<String>,
+}

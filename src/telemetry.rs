@@ -1,0 +1,43 @@
+//! Logs on standard error, metrics for `/metrics`, and the promise that a crash leaves no card in a core file.
+
+use crate::error::Error;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+/// `FUDA_LOG` sets the level, as `RUST_LOG` does; `info` by default. Libraries' own traces stay off at any level: they
+/// print buffers, and a buffer may hold a card.
+pub fn start_logs(json: bool) {
+    let asked = std::env::var("FUDA_LOG").or_else(|_| std::env::var("RUST_LOG")).unwrap_or_else(|_| "info".to_owned());
+    let quiet = "hyper=info,hyper_util=info,h2=info,rustls=info,tokio_postgres=info,axum_server=info";
+    let filter = EnvFilter::try_new(format!("{asked},{quiet}")).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let started = if json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
+    if started.is_err() {
+        eprintln!("fuda: logs were started twice");
+    }
+}
+
+pub fn start_metrics() -> Result<PrometheusHandle, Error> {
+    let buckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0];
+    let handle = PrometheusBuilder::new()
+        .set_buckets(&buckets)
+        .and_then(PrometheusBuilder::install_recorder)
+        .map_err(Error::internal)?;
+    metrics::describe_counter!("fuda_charges_total", "Charges that ended, by state");
+    metrics::describe_counter!("fuda_reversals_total", "Charges without an answer that the bank confirmed as reversed");
+    metrics::describe_counter!("fuda_http_requests_total", "Answers, by class of status");
+    metrics::describe_histogram!("fuda_http_seconds", "Time from request to answer");
+    metrics::describe_gauge!("fuda_unsettled", "Payments without a known result");
+    metrics::describe_gauge!("fuda_unsettled_oldest_seconds", "Age of the oldest payment without a known result");
+    Ok(handle)
+}
+
+/// No core file, no debugger of another user: memory holds card numbers for the length of a call.
+pub fn forbid_dumps() {
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    let limited = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    let hidden = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    if limited.is_err() || hidden.is_err() {
+        tracing::warn!("core files could not be disabled: a crash may write memory to disk");
+    }
+}
