@@ -120,7 +120,10 @@ impl Directory {
         }
         let keys = self
             .db
-            .rows("SELECT entity_id, live, api_key_digest, secret_key_digest FROM api_keys WHERE revoked_at IS NULL", vec![])
+            .rows(
+                "SELECT entity_id, live, api_key_digest, secret_key_digest FROM api_keys WHERE revoked_at IS NULL",
+                vec![],
+            )
             .await?;
         for row in keys {
             let caller = Caller { entity: entity(&row, 0)?, live: row.bool(1)? };
@@ -226,15 +229,15 @@ impl Directory {
         match self.db.write(vec![revoke, Stmt::new(BUMP, vec![])]).await? {
             Written::Applied(_) => Ok(true),
             Written::GuardFailed(_) => Ok(false),
-            Written::Ambiguous => Err(Error::internal("the database was lost while the key was being revoked: try again")),
+            Written::Ambiguous => {
+                Err(Error::internal("the database was lost while the key was being revoked: try again"))
+            }
         }
     }
 
     /// Rows of id, entity, live, created_at, revoked_at: no key can be shown again.
     pub async fn keys(&self) -> Result<Vec<Row>, Error> {
-        self.db
-            .rows("SELECT id, entity_id, live, created_at, revoked_at FROM api_keys ORDER BY number", vec![])
-            .await
+        self.db.rows("SELECT id, entity_id, live, created_at, revoked_at FROM api_keys ORDER BY number", vec![]).await
     }
 
     async fn next_merchant_id(&self, country: &str) -> Result<String, Error> {

@@ -1,8 +1,8 @@
 //! A request's body as a tree: one strict parse in which numbers keep their digits, no key stands twice, and nothing
 //! nests deeper than [`MAX_DEPTH`]. Texts are zeroed when dropped, since one of them may be a card number.
 
-use crate::error::{Error, FieldError};
 use crate::codes::Code;
+use crate::error::{Error, FieldError};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use zeroize::Zeroizing;
@@ -28,8 +28,11 @@ impl Node {
     /// The error says line and column and never quotes the input.
     pub fn parse(body: &[u8]) -> Result<Node, Error> {
         let node: Node = serde_json::from_slice(body).map_err(|error| {
-            Error::new(Code::Val0001)
-                .with_detail(format!("Request body is not valid JSON: line {}, column {}.", error.line(), error.column()))
+            Error::new(Code::Val0001).with_detail(format!(
+                "Request body is not valid JSON: line {}, column {}.",
+                error.line(),
+                error.column()
+            ))
         })?;
         if node.depth() > MAX_DEPTH {
             let detail = format!("Request body is not valid JSON: it nests deeper than {MAX_DEPTH} levels.");
@@ -246,7 +249,8 @@ mod tests {
     #[test]
     fn numbers_keep_their_digits() {
         let node = Node::parse(br#"{"a":0.10,"b":1e3,"c":-0,"d":99999999999999999999}"#).unwrap();
-        let digits: Vec<_> = ["a", "b", "c", "d"].iter().map(|key| node.get(key).unwrap().text_or_number().unwrap()).collect();
+        let digits: Vec<_> =
+            ["a", "b", "c", "d"].iter().map(|key| node.get(key).unwrap().text_or_number().unwrap()).collect();
         assert_eq!(digits, ["0.10", "1e3", "-0", "99999999999999999999"]);
     }
 

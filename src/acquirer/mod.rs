@@ -75,11 +75,17 @@ pub enum Reason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Approved(Approval),
-    Declined { response_code: i64 },
+    Declined {
+        response_code: i64,
+    },
     /// The bank may or may not have acted.
-    Unknown { why: &'static str },
+    Unknown {
+        why: &'static str,
+    },
     /// Nothing reached the bank.
-    NotSent { why: &'static str },
+    NotSent {
+        why: &'static str,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,9 @@ use clap::{Args, Subcommand};
 #[derive(Subcommand)]
 pub enum MerchantCommand {
     /// Add a merchant, and with it an entity unless --entity names one
-    #[command(after_help = "Example:\n  fuda merchant add --legal-name 'アイベック株式会社' --country JP --currency JPY,USD")]
+    #[command(
+        after_help = "Example:\n  fuda merchant add --legal-name 'アイベック株式会社' --country JP --currency JPY,USD"
+    )]
     Add(AddMerchant),
     /// List all merchants
     List {
@@ -209,7 +211,13 @@ async fn list_keys(store: &Store, json: bool) -> Result<(), Error> {
     for row in rows {
         let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
         let mode = if row["is_live"] == true { "live" } else { "test" };
-        println!("{}  {mode}  {}  made {}  revoked {}", text("id"), text("entity_id"), text("created"), text("revoked"));
+        println!(
+            "{}  {mode}  {}  made {}  revoked {}",
+            text("id"),
+            text("entity_id"),
+            text("created"),
+            text("revoked")
+        );
     }
     Ok(())
 }

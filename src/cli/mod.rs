@@ -13,8 +13,12 @@ use std::process::ExitCode;
 
 /// Fuda, a card payment gateway with a token vault. Without a subcommand it serves.
 #[derive(Parser)]
-#[command(name = "fuda", version, after_help = "Examples:\n  fuda\n  fuda serve --listen 0.0.0.0:8080 --data /var/lib/fuda\n  \
-    fuda merchant add --legal-name 'アイベック株式会社' --country JP --currency JPY,USD --json\n  fuda key list\n  fuda bench")]
+#[command(
+    name = "fuda",
+    version,
+    after_help = "Examples:\n  fuda\n  fuda serve --listen 0.0.0.0:8080 --data /var/lib/fuda\n  \
+    fuda merchant add --legal-name 'アイベック株式会社' --country JP --currency JPY,USD --json\n  fuda key list\n  fuda bench"
+)]
 struct Cli {
     #[command(flatten)]
     global: GlobalArgs,

@@ -49,7 +49,9 @@ impl Store {
             ));
         }
         match self.db.durability_problem().await? {
-            Some(problem) => Err(Error::internal(format!("with a live key the database must not lose payments: {problem}"))),
+            Some(problem) => {
+                Err(Error::internal(format!("with a live key the database must not lose payments: {problem}")))
+            }
             None => Ok(()),
         }
     }

@@ -12,10 +12,10 @@ use crate::error::{Error, FieldError};
 use crate::id::TokenId;
 use crate::json::{Canonical, Node};
 use crate::money::{Currency, Money};
+use crate::pay::Answer;
 use crate::pay::charge::{CardSource, ChargeRequest, Purpose, charge};
 use crate::pay::idempotency::{self, Claim};
 use crate::pay::transaction::{Address, Details, ReturnUrl};
-use crate::pay::Answer;
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
@@ -44,7 +44,12 @@ pub async fn store_card(State(app): State<App>, posted: Posted) -> Response {
 async fn run(app: App, posted: Posted, purpose: Purpose, endpoint: &'static str) -> Response {
     let about = About {
         transaction_type: Some(if purpose == Purpose::Purchase { "CAPTURE" } else { "PRE_AUTH" }),
-        merchant_txn_ref: posted.body.get("merchant_txn_ref").and_then(Node::text_or_number).and_then(short).map(str::to_owned),
+        merchant_txn_ref: posted
+            .body
+            .get("merchant_txn_ref")
+            .and_then(Node::text_or_number)
+            .and_then(short)
+            .map(str::to_owned),
         ..posted.call.about()
     };
     // A reference that holds a card's number is refused, and not repeated in the refusal either.
@@ -56,7 +61,9 @@ async fn run(app: App, posted: Posted, purpose: Purpose, endpoint: &'static str)
         Ok(Ok(Begun::Answered(answer))) => answer::finished(answer),
         Ok(Ok(Begun::Forbidden)) => answer::forbidden(),
         Ok(Err(error)) => answer::refuse(&about, error),
-        Err(_) => answer::refuse(&about, Error::internal("a payment's task panicked; its intent is recovered by the sweep")),
+        Err(_) => {
+            answer::refuse(&about, Error::internal("a payment's task panicked; its intent is recovered by the sweep"))
+        }
     }
 }
 
@@ -127,7 +134,11 @@ impl Checked {
             return Ok(Checked { pan, cvc, expiry, token, only_fault: Some(card_faults[0].0) });
         }
         errors.extend(card_faults.into_iter().map(|(_, fault)| fault));
-        if errors.is_empty() { Ok(Checked { pan, cvc, expiry, token, only_fault: None }) } else { Err(Error::fields(errors)) }
+        if errors.is_empty() {
+            Ok(Checked { pan, cvc, expiry, token, only_fault: None })
+        } else {
+            Err(Error::fields(errors))
+        }
     }
 
     fn into_request(

@@ -17,8 +17,13 @@ pub struct Field {
 
 pub enum Kind {
     /// Characters, not bytes.
-    Text { min: usize, max: usize },
-    TextOrNumber { max: usize },
+    Text {
+        min: usize,
+        max: usize,
+    },
+    TextOrNumber {
+        max: usize,
+    },
     Country,
     /// Major units, a number or a text; the currency's decimals are judged later.
     Amount,
@@ -28,7 +33,10 @@ pub enum Kind {
     /// Only its presence and type: whether the number is good is a question of its own (ERR1001).
     CardNumber,
     /// A number or a text of so many digits.
-    Digits { min: usize, max: usize },
+    Digits {
+        min: usize,
+        max: usize,
+    },
     Ip,
     TimeZone,
     Url,

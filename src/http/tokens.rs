@@ -68,8 +68,13 @@ fn joined(call: &Call, about: &About, flow: Flow) -> Response {
 fn one(call: &Call, found: Result<TokenView, Error>) -> Response {
     match found {
         Ok(token) => {
-            let body =
-                TokenAnswer { success: true, status_code: 200, is_live: call.caller.live, token, transaction_details: None };
+            let body = TokenAnswer {
+                success: true,
+                status_code: 200,
+                is_live: call.caller.live,
+                token,
+                transaction_details: None,
+            };
             answer::object(200, &body)
         }
         Err(error) => answer::refuse(&call.about(), error),
@@ -107,12 +112,7 @@ fn filter(query: &Query) -> Result<Filter, Error> {
     Ok(Filter { merchant_txn_ref: text("merchant_txn_ref"), fingerprint: text("fingerprint"), before, limit })
 }
 
-async fn read_change(
-    app: &App,
-    caller: crate::directory::Caller,
-    id: TokenId,
-    body: &Node,
-) -> Result<Change, Error> {
+async fn read_change(app: &App, caller: crate::directory::Caller, id: TokenId, body: &Node) -> Result<Change, Error> {
     let mut errors = Vec::new();
     shape::check(fields::CHANGE, body, "", &mut errors);
     let card = body.get("card");

@@ -3,6 +3,7 @@
 
 use super::idempotency::{self, Claim};
 use super::state::{Event, apply};
+use super::tokens::{self, StoredCard};
 use super::transaction::{Details, Kind, Source, State, Transaction};
 use super::{Answer, envelope, store};
 use crate::acquirer::{Acquirer, Ask, Initiator, Operation, Outcome, Reason, StoredCredential};
@@ -15,7 +16,6 @@ use crate::error::{Error, FieldError};
 use crate::id::{TokenId, TransactionId};
 use crate::json::Node;
 use crate::money::Money;
-use super::tokens::{self, StoredCard};
 use crate::vault::{Bound, Owner};
 use std::sync::Arc;
 
@@ -34,7 +34,11 @@ pub enum Purpose {
 
 pub enum CardSource {
     /// A card in the request, its cvc for this one message, and whether to store it.
-    Card { card: Card, cvc: Option<Cvc>, store: bool },
+    Card {
+        card: Card,
+        cvc: Option<Cvc>,
+        store: bool,
+    },
     Token(TokenId),
 }
 
@@ -135,11 +139,8 @@ async fn write_intent(
     acquirer: &dyn Acquirer,
 ) -> Result<Option<Transaction>, Error> {
     let mut intent = draft(app, request, instrument, acquirer);
-    let bound = Bound {
-        entity: request.caller.entity,
-        live: request.caller.live,
-        owner: Owner::Transaction(intent.id),
-    };
+    let bound =
+        Bound { entity: request.caller.entity, live: request.caller.live, owner: Owner::Transaction(intent.id) };
     let sealed = app.vault.seal(&bound, &instrument.card.pan)?;
     let reference = intent.id.to_string();
     let mut writes = Vec::with_capacity(4);
@@ -204,12 +205,13 @@ async fn send(
 ) -> Outcome {
     let reference = intent.id.to_string();
     let earlier = instrument.stored.as_ref().and_then(|stored| stored.network_transaction_id.as_deref());
-    let stored_credential = (instrument.stored.is_some() || instrument.to_store.is_some()).then_some(StoredCredential {
-        initiator: request.initiator,
-        reason: request.reason,
-        network_transaction_id: earlier,
-        from_vault: instrument.stored.is_some(),
-    });
+    let stored_credential =
+        (instrument.stored.is_some() || instrument.to_store.is_some()).then_some(StoredCredential {
+            initiator: request.initiator,
+            reason: request.reason,
+            network_transaction_id: earlier,
+            from_vault: instrument.stored.is_some(),
+        });
     let ask = Ask {
         reference: &reference,
         money: intent.money,
@@ -224,7 +226,10 @@ async fn send(
         Purpose::StoreCard => Operation::Verify(ask),
     };
     let deadline_ms = acquirer.abilities().deadline_ms;
-    app.clock.within(deadline_ms, acquirer.send(operation)).await.unwrap_or(Outcome::Unknown { why: "no answer in time" })
+    app.clock
+        .within(deadline_ms, acquirer.send(operation))
+        .await
+        .unwrap_or(Outcome::Unknown { why: "no answer in time" })
 }
 
 /// Transaction, attempt, token and answer in one write, guarded on the intent still standing.
@@ -239,10 +244,7 @@ async fn write_outcome(
     let (event, result, response_code) = event_of(app, &outcome);
     let after = apply(intent, event).map_err(|_| Error::internal("an intent is not pending"))?;
     let answer = answer_of(app, request, instrument, &after)?;
-    let mut writes = vec![
-        store::update(intent, &after),
-        store::attempt_result(intent.id, result, response_code, now),
-    ];
+    let mut writes = vec![store::update(intent, &after), store::attempt_result(intent.id, result, response_code, now)];
     if after.state == State::Approved {
         writes.extend(token_rows(app, request, instrument, &after)?);
     }

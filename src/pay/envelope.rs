@@ -118,14 +118,14 @@ pub struct PaymentDataSource {
 
 #[derive(Serialize, ToSchema)]
 pub struct TransactionDetails {
-    #[schema(value_type = String, format = Uuid)]
+    #[schema(value_type = String)]
     pub id: TransactionId,
     pub r#ref: i64,
     pub timestamp: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub merchant_txn_ref: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(value_type = Option<String>)]
     pub stored_payment_method_id: Option<TokenId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub billing_details: Option<BillingDetails>,

@@ -90,14 +90,7 @@ async fn take(
         Stmt::new(
             "UPDATE transactions SET state = $4, code = $5, response_code = 68, settle_after = $6 \
              WHERE id = $1 AND state = $2 AND settle_after = $3",
-            args![
-                found.id,
-                found.state as i64,
-                found.settle_after,
-                State::Unknown as i64,
-                Code::Err1010.name(),
-                until
-            ],
+            args![found.id, found.state as i64, found.settle_after, State::Unknown as i64, Code::Err1010.name(), until],
         )
         .exactly(1),
         Stmt::new(

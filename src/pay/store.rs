@@ -144,11 +144,8 @@ pub async fn find_by_reference(
 
 /// What waits to be settled and is due, oldest first; at most `limit`, the rest is taken by the next sweep.
 pub async fn due(app: &App, until: i64, limit: i64) -> Result<Vec<Transaction>, Error> {
-    let sql = concat!(
-        "SELECT ",
-        columns!(),
-        " FROM transactions WHERE settle_after <= $1 ORDER BY settle_after LIMIT $2"
-    );
+    let sql =
+        concat!("SELECT ", columns!(), " FROM transactions WHERE settle_after <= $1 ORDER BY settle_after LIMIT $2");
     app.db.rows(sql, args![until, limit]).await?.iter().map(read).collect()
 }
 

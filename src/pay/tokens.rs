@@ -1,8 +1,8 @@
 //! Stored cards: the token's row, its use in a charge, and its management (contract section 6).
 
 use super::Answer;
-use super::transaction::Transaction;
 use super::store;
+use super::transaction::Transaction;
 use crate::app::App;
 use crate::card::{Card, Expiry, Scheme};
 use crate::clock::{Millis, timestamp};
@@ -24,7 +24,7 @@ pub const LIST_LIMIT: i64 = 100;
 /// A token as callers see it.
 #[derive(Clone, Serialize, ToSchema)]
 pub struct TokenView {
-    #[schema(value_type = String, format = Uuid)]
+    #[schema(value_type = String)]
     pub id: TokenId,
     /// `ACTIVE`; `DELETED` in the answer to the delete, once.
     pub status: &'static str,
@@ -97,7 +97,12 @@ impl StoredCard {
 }
 
 /// One read: the sealed card and what this merchant may do with it. `None` for every id that is not the caller's.
-pub async fn for_charge(app: &App, caller: Caller, id: TokenId, merchant_id: &str) -> Result<Option<StoredCard>, Error> {
+pub async fn for_charge(
+    app: &App,
+    caller: Caller,
+    id: TokenId,
+    merchant_id: &str,
+) -> Result<Option<StoredCard>, Error> {
     let sql = "SELECT t.key_id, t.wrapped_key, t.sealed, t.exp_month, t.exp_year, t.name, t.last_used_at, \
                s.network_transaction_id FROM tokens t \
                LEFT JOIN stored_credentials s ON s.token_id = t.id AND s.merchant_id = $4 \
@@ -166,7 +171,13 @@ pub fn insert(app: &App, id: TokenId, card: &Card, charge: &Transaction) -> Resu
 }
 
 /// The answer to `POST tokens`, made before its write so that both stand together.
-pub fn stored_answer(app: &App, caller: Caller, id: TokenId, card: &Card, charge: &Transaction) -> Result<Answer, Error> {
+pub fn stored_answer(
+    app: &App,
+    caller: Caller,
+    id: TokenId,
+    card: &Card,
+    charge: &Transaction,
+) -> Result<Answer, Error> {
     let token = TokenView {
         id,
         status: "ACTIVE",
@@ -178,8 +189,13 @@ pub fn stored_answer(app: &App, caller: Caller, id: TokenId, card: &Card, charge
         merchant_initiated_ready: charge.network_transaction_id.is_some(),
     };
     let details = super::envelope::details(charge);
-    let answer =
-        TokenAnswer { success: true, status_code: 201, is_live: caller.live, token, transaction_details: Some(details) };
+    let answer = TokenAnswer {
+        success: true,
+        status_code: 201,
+        is_live: caller.live,
+        token,
+        transaction_details: Some(details),
+    };
     serde_json::to_string(&answer).map(|body| Answer::new(201, body)).map_err(Error::internal)
 }
 

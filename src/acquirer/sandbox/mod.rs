@@ -126,7 +126,9 @@ impl Sandbox {
                 Some(NOTHING) => Outcome::Declined { response_code: 25 },
                 Some(_) => answer(0),
             }),
-            Written::GuardFailed(_) | Written::Ambiguous => Ok(Outcome::Unknown { why: "the sandbox bank lost its books" }),
+            Written::GuardFailed(_) | Written::Ambiguous => {
+                Ok(Outcome::Unknown { why: "the sandbox bank lost its books" })
+            }
         }
     }
 }

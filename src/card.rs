@@ -1,0 +1,359 @@
+//! Card values. A card number is a type that cannot leak: no `Display`, no `Serialize`, masked in `Debug`, zeroed in
+//! memory, and every [`Pan::expose`] stands in a list that a test checks (PCI DSS 3.4, 3.5).
+
+use crate::clock::Millis;
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// A card number that has the right length and check digit and belongs to a scheme.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pan {
+    digits: Zeroizing<String>,
+    scheme: Scheme,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PanError {
+    Form,
+    Luhn,
+    Scheme,
+}
+
+impl Pan {
+    /// Spaces and hyphens are removed (contract section 2).
+    pub fn parse(text: &str) -> Result<Pan, PanError> {
+        let mut digits = Zeroizing::new(String::with_capacity(text.len()));
+        digits.extend(text.chars().filter(|c| !matches!(c, ' ' | '-')));
+        if !(12..=19).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(PanError::Form);
+        }
+        if !luhn(digits.as_bytes()) {
+            return Err(PanError::Luhn);
+        }
+        let scheme = Scheme::of(&digits).ok_or(PanError::Scheme)?;
+        Ok(Pan { digits, scheme })
+    }
+
+    /// The number itself. Each use stands in the list of `tests/`: sealing, fingerprints, the own-number check of texts,
+    /// and the acquirer's message.
+    pub fn expose(&self) -> &str {
+        &self.digits
+    }
+
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// First six, six or more stars, last four.
+    pub fn masked(&self) -> String {
+        let length = self.digits.len();
+        let stars = "*".repeat(length.saturating_sub(10).max(6));
+        format!("{}{stars}{}", &self.digits[..6], &self.digits[length - 4..])
+    }
+}
+
+impl fmt::Debug for Pan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.masked())
+    }
+}
+
+/// The check digit's rule (ISO/IEC 7812-1 annex B).
+fn luhn(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(position, digit)| {
+            let value = u32::from(digit - b'0');
+            let doubled = if position % 2 == 1 { value * 2 } else { value };
+            doubled / 10 + doubled % 10
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Visa = 1,
+    Mastercard = 2,
+    Amex = 3,
+    Jcb = 4,
+    Diners = 5,
+    Discover = 6,
+    Unionpay = 7,
+}
+
+const SCHEMES: [Scheme; 7] =
+    [Scheme::Visa, Scheme::Mastercard, Scheme::Amex, Scheme::Jcb, Scheme::Diners, Scheme::Discover, Scheme::Unionpay];
+
+impl Scheme {
+    /// By the number's own range and length.
+    fn of(digits: &str) -> Option<Scheme> {
+        let six: u32 = digits.get(..6)?.parse().ok()?;
+        let length = digits.len();
+        let (scheme, lengths): (Scheme, &[usize]) = match six {
+            400_000..=499_999 => (Scheme::Visa, &[13, 16, 19]),
+            510_000..=559_999 | 222_100..=272_099 => (Scheme::Mastercard, &[16]),
+            340_000..=349_999 | 370_000..=379_999 => (Scheme::Amex, &[15]),
+            352_800..=358_999 => (Scheme::Jcb, &[16, 17, 18, 19]),
+            300_000..=305_999 | 309_500..=309_599 | 360_000..=369_999 | 380_000..=399_999 => {
+                (Scheme::Diners, &[14, 15, 16, 17, 18, 19])
+            }
+            601_100..=601_199 | 644_000..=659_999 => (Scheme::Discover, &[16, 17, 18, 19]),
+            620_000..=629_999 | 810_000..=819_999 => (Scheme::Unionpay, &[16, 17, 18, 19]),
+            _ => return None,
+        };
+        lengths.contains(&length).then_some(scheme)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Scheme::Visa => "VISA",
+            Scheme::Mastercard => "MASTERCARD",
+            Scheme::Amex => "AMEX",
+            Scheme::Jcb => "JCB",
+            Scheme::Diners => "DINERS",
+            Scheme::Discover => "DISCOVER",
+            Scheme::Unionpay => "UNIONPAY",
+        }
+    }
+
+    /// `payment_method` of an answer (contract section 2).
+    pub fn payment_method(self) -> &'static str {
+        match self {
+            Scheme::Visa => "VISA-SSL",
+            Scheme::Mastercard => "ECMC-SSL",
+            Scheme::Amex => "AMEX-SSL",
+            Scheme::Jcb => "JCB-SSL",
+            Scheme::Diners => "DINERS-SSL",
+            Scheme::Discover => "DISCOVER-SSL",
+            Scheme::Unionpay => "CHINAUNIONPAY-SSL",
+        }
+    }
+
+    pub fn cvc_length(self) -> usize {
+        if self == Scheme::Amex { 4 } else { 3 }
+    }
+
+    /// As it stands in the database.
+    pub fn id(self) -> i64 {
+        self as i64
+    }
+
+    pub fn from_id(id: i64) -> Option<Scheme> {
+        SCHEMES.into_iter().find(|scheme| scheme.id() == id)
+    }
+}
+
+/// The security code: in memory for one message to the bank, never in a row (PCI DSS 3.3.1.2).
+pub struct Cvc(Zeroizing<String>);
+
+impl Cvc {
+    pub fn parse(text: &str) -> Option<Cvc> {
+        let fits = matches!(text.len(), 3 | 4) && text.bytes().all(|byte| byte.is_ascii_digit());
+        fits.then(|| Cvc(Zeroizing::new(text.to_owned())))
+    }
+
+    /// The code itself, for the acquirer's message alone.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Cvc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    pub month: u8,
+    /// Four digits.
+    pub year: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiryError {
+    Month,
+    Year,
+}
+
+impl Expiry {
+    /// Month `1`–`12` or `01`; year of two or four digits.
+    pub fn parse(month: &str, year: &str) -> Result<Expiry, ExpiryError> {
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let month = Some(month).filter(|text| digits(text) && text.len() <= 2).and_then(|text| text.parse().ok());
+        let month: u8 = month.filter(|month| (1..=12).contains(month)).ok_or(ExpiryError::Month)?;
+        let value: Option<u16> = Some(year).filter(|text| digits(text)).and_then(|text| text.parse().ok());
+        let year = match (year.len(), value) {
+            (2, Some(value)) => 2000 + value,
+            (4, Some(value)) if (2000..=2099).contains(&value) => value,
+            _ => return Err(ExpiryError::Year),
+        };
+        Ok(Expiry { month, year })
+    }
+
+    /// A card is valid to the last instant of its month at UTC−12 (contract section 6): noon UTC of the next first.
+    pub fn is_past(self, now: Millis) -> bool {
+        let year = i16::try_from(self.year).unwrap_or(i16::MAX);
+        let Ok(first) = jiff::civil::Date::new(year, i8::try_from(self.month).unwrap_or(12), 1) else { return false };
+        let end = first.saturating_add(jiff::Span::new().months(1)).at(12, 0, 0, 0);
+        let end = jiff::tz::TimeZone::UTC.to_timestamp(end).map_or(i64::MAX, jiff::Timestamp::as_millisecond);
+        now >= end
+    }
+
+    pub fn month_text(self) -> String {
+        format!("{:02}", self.month)
+    }
+
+    pub fn year_text(self) -> String {
+        format!("{:02}", self.year % 100)
+    }
+}
+
+pub struct Card {
+    pub pan: Pan,
+    pub expiry: Expiry,
+    /// The cardholder's; may be empty.
+    pub name: String,
+}
+
+impl fmt::Debug for Card {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pan.fmt(f)
+    }
+}
+
+/// The card's own number in a text, also spaced, hyphenated or in full-width digits (contract section 2).
+pub fn contains_number(text: &str, pan: &Pan) -> bool {
+    // Shorter than a number in bytes: nothing to look for.
+    text.len() >= 12 && digit_runs(text).iter().any(|run| run.contains(pan.expose()))
+}
+
+/// Any 13 to 19 digits in a known scheme's range that pass Luhn, also inside a longer run.
+pub fn contains_any_number(text: &str) -> bool {
+    text.len() >= 13
+        && digit_runs(text).iter().any(|run| {
+            (13..=19).any(|length| {
+                run.as_bytes().windows(length).any(|window| {
+                    luhn(window) && std::str::from_utf8(window).is_ok_and(|digits| Scheme::of(digits).is_some())
+                })
+            })
+        })
+}
+
+/// The digits of a text, joined over spaces and hyphens of any width, split by everything else.
+fn digit_runs(text: &str) -> Vec<Zeroizing<String>> {
+    let mut runs: Vec<Zeroizing<String>> = Vec::new();
+    let mut open = false;
+    for c in text.chars() {
+        let digit = match c {
+            '0'..='9' => Some(c),
+            '０'..='９' => char::from_digit(c as u32 - '０' as u32, 10),
+            ' ' | '\u{a0}' | '\u{3000}' | '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{30fc}' | '\u{ff0d}' => {
+                continue;
+            }
+            _ => None,
+        };
+        match (digit, open) {
+            (Some(digit), true) => {
+                if let Some(run) = runs.last_mut() {
+                    run.push(digit);
+                }
+            }
+            (Some(digit), false) => {
+                let mut run = Zeroizing::new(String::with_capacity(text.len().min(64)));
+                run.push(digit);
+                runs.push(run);
+            }
+            (None, _) => {}
+        }
+        open = digit.is_some();
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_know_their_scheme() {
+        for (number, scheme) in [
+            ("5200000000001005", "MASTERCARD"),
+            ("4000000000001091", "VISA"),
+            ("4111 1111-1111 1111", "VISA"),
+            ("378282246310005", "AMEX"),
+            ("3530111333300000", "JCB"),
+            ("36227206271667", "DINERS"),
+            ("6011111111111117", "DISCOVER"),
+            ("6200000000000005", "UNIONPAY"),
+            ("4000002500003155", "VISA"),
+            ("4000008400001629", "VISA"),
+            ("4000000000006975", "VISA"),
+        ] {
+            assert_eq!(Pan::parse(number).map(|pan| pan.scheme().name()), Ok(scheme), "{number}");
+        }
+        assert_eq!(Pan::parse("4111111111111112"), Err(PanError::Luhn));
+        assert_eq!(Pan::parse("9111111111111111"), Err(PanError::Luhn));
+        assert_eq!(Pan::parse("1234567812345670"), Err(PanError::Scheme));
+        for bad in ["", "4", "41111111111", "41111111111111111111", "４１１１111111111111", "4111x11111111111"] {
+            assert_eq!(Pan::parse(bad), Err(PanError::Form), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_come_out_masked() {
+        let pan = Pan::parse("4000000000001091").unwrap();
+        assert_eq!(pan.masked(), "400000******1091");
+        assert_eq!(format!("{pan:?}"), "400000******1091");
+        assert_eq!(Pan::parse("36227206271667").unwrap().masked(), "362272******1667");
+        assert_eq!(format!("{:?}", Cvc::parse("123").unwrap()), "***");
+    }
+
+    #[test]
+    fn a_card_is_valid_to_the_end_of_its_month_everywhere() {
+        let expiry = Expiry::parse("2", "28").unwrap();
+        let noon = 1_835_524_800_000; // 2028-03-01T12:00:00Z
+        assert!(!expiry.is_past(noon - 1));
+        assert!(expiry.is_past(noon));
+        assert_eq!(
+            Expiry::parse("12", "2030").map(|e| (e.month_text(), e.year_text())),
+            Ok(("12".into(), "30".into()))
+        );
+        assert_eq!(Expiry::parse("13", "30"), Err(ExpiryError::Month));
+        assert_eq!(Expiry::parse("1", "1999"), Err(ExpiryError::Year));
+        assert_eq!(Expiry::parse("1", "203"), Err(ExpiryError::Year));
+    }
+
+    #[test]
+    fn a_number_is_found_in_any_dress() {
+        let pan = Pan::parse("4000000000001091").unwrap();
+        for text in [
+            "4000000000001091",
+            "card 4000 0000 0000 1091 please",
+            "4000-0000-0000-1091",
+            "カード４０００００００００００１０９１です",
+            "9994000000000001091999",
+        ] {
+            assert!(contains_number(text, &pan), "{text}");
+            assert!(contains_any_number(text), "{text}");
+        }
+        for text in ["", "400000******1091", "東京都新宿区1-2-3", "4000000000001092", "4000 and 000000001091"] {
+            assert!(!contains_number(text, &pan), "{text}");
+        }
+        assert!(!contains_any_number("+81 3 1234 5678 90"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC*", digits in "[0-9 -]{0,40}") {
+            let pan = Pan::parse("4000000000001091").unwrap();
+            for text in [&text, &digits] {
+                let _ = (Pan::parse(text).is_ok(), contains_number(text, &pan), contains_any_number(text));
+            }
+        }
+    }
+}

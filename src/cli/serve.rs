@@ -1,0 +1,220 @@
+//! `fuda serve`: from an empty folder to answering in one step, and a stop that finishes what is in flight.
+
+use super::curl;
+use super::store::Store;
+use crate::acquirer::sandbox::Sandbox;
+use crate::acquirer::{Initiator, Reason};
+use crate::app::App;
+use crate::card::{Card, Expiry, Pan};
+use crate::clock::Stopwatch;
+use crate::config::Config;
+use crate::directory::{Caller, MerchantSpec, NewMerchant, REFRESH_MS};
+use crate::error::Error;
+use crate::http::{self, service::Probe};
+use crate::id::{self, TokenId};
+use crate::json::Node;
+use crate::money::{Currency, Money};
+use crate::pay::charge::{CardSource, ChargeRequest, Purpose, charge};
+use crate::pay::transaction::Details;
+use crate::pay::{idempotency, recover};
+use crate::telemetry;
+use axum_server::Handle;
+use hyper_util::rt::TokioTimer;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long a client may take for its request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a stop waits for connections; payments are waited for to their end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often forgotten idempotency keys are removed, in sweeps.
+const PURGE_EVERY: u32 = 60;
+
+pub async fn serve(config: Config) -> Result<(), Error> {
+    let started = Stopwatch::start();
+    telemetry::start_logs(config.json_logs);
+    telemetry::forbid_dumps();
+    let metrics = telemetry::start_metrics()?;
+    let listener = listen(&config.listen)?;
+    let address = listener.local_addr().map_err(Error::internal)?;
+    let store = Store::open(&config).await?;
+    let alone = lock_sqlite(&config, &store)?;
+    let empty = store.directory.merchants().await?.is_empty();
+    let app = make_app(&config, store).await?;
+    if alone.is_some() {
+        // Nobody else can be making these payments: a crash left them.
+        while recover::sweep(&app, true).await? >= 64 {}
+    }
+    if empty {
+        let (merchant, token) = make_sandbox(&app).await?;
+        println!("{}", curl::welcome(&base_url(address), &merchant, token));
+    }
+    let stop = CancellationToken::new();
+    let background = tokio::spawn(background(app.clone(), metrics.clone(), stop.clone()));
+    println!("Fuda listens on {} (Ctrl-C stops it)", base_url(address));
+    tracing::info!(%address, ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(0), "serving");
+    run(&app, listener, Probe::new(metrics)).await?;
+    stop.cancel();
+    background.await.map_err(Error::internal)?;
+    app.tasks.close();
+    app.tasks.wait().await;
+    app.db.close().await;
+    tracing::info!("stopped");
+    drop(alone);
+    Ok(())
+}
+
+fn listen(address: &str) -> Result<TcpListener, Error> {
+    let say = |error: std::io::Error| Error::internal(format!("cannot listen on {address}: {error}"));
+    let listener = TcpListener::bind(address).map_err(say)?;
+    listener.set_nonblocking(true).map_err(say)?;
+    Ok(listener)
+}
+
+fn base_url(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("http://127.0.0.1:{}", address.port())
+    } else {
+        format!("http://{address}")
+    }
+}
+
+/// One serving process for each SQLite file: it may then take all that a crash left, at once. PostgreSQL has no such
+/// lock: there any number of processes serve.
+fn lock_sqlite(config: &Config, store: &Store) -> Result<Option<std::fs::File>, Error> {
+    if !store.db.is_sqlite() {
+        return Ok(None);
+    }
+    let path = config.data.join("serve.lock");
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(Error::internal)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(_) => Err(Error::internal(format!(
+            "another fuda serves {}: stop it, or use PostgreSQL for more than one",
+            config.data.display()
+        ))),
+    }
+}
+
+async fn make_app(config: &Config, store: Store) -> Result<App, Error> {
+    let sandbox = Sandbox::open(&config.sandbox_bank, &store.clock, &store.random).await;
+    let sandbox =
+        sandbox.map_err(|error| error.context(&format!("the sandbox bank {}", config.sandbox_bank.display())))?;
+    let app = App {
+        db: store.db,
+        vault: store.vault,
+        directory: store.directory,
+        sandbox: Arc::new(sandbox),
+        clock: store.clock,
+        random: store.random,
+        tasks: TaskTracker::new(),
+        database_ahead_ms: Arc::new(AtomicI64::new(0)),
+    };
+    app.read_database_clock().await?;
+    Ok(app)
+}
+
+/// A test entity, a merchant, and a stored card, made by the same flow that stores every card.
+async fn make_sandbox(app: &App) -> Result<(NewMerchant, TokenId), Error> {
+    let spec = MerchantSpec {
+        legal_name: "札の店 (Fuda sandbox)".to_owned(),
+        country: "JP".to_owned(),
+        currencies: ["JPY", "USD", "EUR"].into_iter().filter_map(Currency::parse).collect(),
+        entity: None,
+        live: false,
+    };
+    let made = app.directory.add_merchant(spec, &app.clock, &app.random).await?;
+    let caller = Caller { entity: made.entity_id, live: false };
+    let broken = || Error::internal("the sandbox could not be made");
+    let merchant = app.directory.merchant(caller, &made.merchant_id).ok_or_else(broken)?;
+    let currency = merchant.currencies.first().copied().ok_or_else(broken)?;
+    let card = Card {
+        pan: Pan::parse("5200000000001005").map_err(|_| broken())?,
+        expiry: Expiry { month: 12, year: 2040 },
+        name: "YAMADA HANAKO".to_owned(),
+    };
+    let request = ChargeRequest {
+        caller,
+        merchant,
+        purpose: Purpose::StoreCard,
+        money: Money::zero(currency),
+        source: CardSource::Card { card, cvc: None, store: true },
+        initiator: Initiator::Customer,
+        reason: Reason::Unscheduled,
+        merchant_txn_ref: None,
+        details: Details::default(),
+        claim: None,
+        request_id: id::request_id(app.clock.now(), &app.random),
+        body: Node::Null,
+    };
+    let answer = charge(app, request).await?;
+    let answer = Node::parse(answer.body.as_bytes())?;
+    let token = answer.get("token").and_then(|token| token.get("id")).and_then(Node::text);
+    Ok((made, token.and_then(TokenId::parse).ok_or_else(broken)?))
+}
+
+async fn run(app: &App, listener: TcpListener, probe: Probe) -> Result<(), Error> {
+    let handle = Handle::new();
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::internal)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::internal)?;
+    let stopping = handle.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping: what is in flight is finished first");
+        stopping.graceful_shutdown(Some(STOP_TIMEOUT));
+    });
+    let mut server = axum_server::from_tcp(listener)
+        .map_err(Error::internal)?
+        .acceptor(axum_server::accept::NoDelayAcceptor::new())
+        .handle(handle);
+    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    let service = http::router(app.clone(), probe).into_make_service_with_connect_info::<SocketAddr>();
+    server.serve(service).await.map_err(Error::internal)
+}
+
+/// What happens beside the requests: the sweep, changes of keys, the database's clock, the gauges.
+async fn background(app: App, metrics: metrics_exporter_prometheus::PrometheusHandle, stop: CancellationToken) {
+    let refreshing = app.clone();
+    let refresh_stop = stop.clone();
+    let refresh = tokio::spawn(async move {
+        while refresh_stop.run_until_cancelled(refreshing.clock.sleep(REFRESH_MS)).await.is_some() {
+            if let Err(error) = refreshing.directory.refresh().await {
+                tracing::error!(cause = error.cause(), "the directory could not be read again");
+            }
+        }
+    });
+    let mut round = 0_u32;
+    while stop.run_until_cancelled(app.clock.sleep(recover::SWEEP_MS)).await.is_some() {
+        round = round.wrapping_add(1);
+        if let Err(error) = one_round(&app, round).await {
+            tracing::error!(cause = error.cause(), "a sweep failed: the next one tries again");
+        }
+        metrics.run_upkeep();
+    }
+    if refresh.await.is_err() {
+        tracing::error!("the directory's task panicked");
+    }
+}
+
+async fn one_round(app: &App, round: u32) -> Result<(), Error> {
+    app.read_database_clock().await?;
+    recover::sweep(app, false).await?;
+    let (count, oldest) = recover::unsettled(app).await?;
+    let age_ms = oldest.map_or(0, |at| app.clock.now() - at);
+    #[allow(clippy::cast_precision_loss)] // gauges are floats; no money here
+    {
+        metrics::gauge!("fuda_unsettled").set(count as f64);
+        metrics::gauge!("fuda_unsettled_oldest_seconds").set(age_ms as f64 / 1000.0);
+    }
+    if round.is_multiple_of(PURGE_EVERY) { idempotency::purge(app).await } else { Ok(()) }
+}

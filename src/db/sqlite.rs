@@ -1,0 +1,295 @@
+//! SQLite: one writer thread drains a bounded queue and commits many writes with one fsync (WAL, `synchronous=FULL`). Each
+//! write has a savepoint, so a failed guard undoes only its own. Reads run on the caller's thread on read-only
+//! connections: each is bounded and indexed, and cheaper than a thread switch.
+
+use super::migrate::{self, Migration};
+use super::{Dialect, Durability, Row, Stmt, Value, Written};
+use crate::error::Error;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OpenFlags, ToSql};
+use std::collections::HashMap;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use tokio::sync::{mpsc, oneshot};
+
+/// Writes that wait for the writer. When it is full, callers wait in turn: the disk sets the pace.
+const QUEUE: usize = 1_024;
+
+/// Writes that share one commit; more wait for the next, so that none waits long.
+const BATCH: usize = 256;
+
+const READERS: usize = 4;
+
+/// Statement texts are constants of the program: this holds all of them.
+const STATEMENTS: usize = 256;
+
+enum Job {
+    Write(Vec<Stmt>, oneshot::Sender<Result<Written, Error>>),
+    Migrate(&'static [Migration], oneshot::Sender<Result<usize, Error>>),
+    Close(oneshot::Sender<()>),
+}
+
+#[derive(Clone)]
+pub struct Sqlite(Arc<Inner>);
+
+pub struct Inner {
+    queue: mpsc::Sender<Job>,
+    readers: Vec<Mutex<Engine>>,
+    next: AtomicUsize,
+}
+
+/// A connection with its translated statement texts.
+struct Engine {
+    connection: Connection,
+    texts: HashMap<&'static str, String>,
+}
+
+impl Sqlite {
+    pub fn open(path: &Path, durability: Durability) -> Result<Sqlite, Error> {
+        // SQLite would make the file with the umask's mode; WAL and shared memory take the mode of the file.
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| Error::internal(format!("cannot open {}: {error}", path.display())))?;
+        let writer = Engine::open(path, durability, true)?;
+        let readers = (0..READERS).map(|_| Engine::open(path, durability, false).map(Mutex::new));
+        let readers = readers.collect::<Result<Vec<_>, _>>()?;
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        std::thread::Builder::new()
+            .name("sqlite-writer".to_owned())
+            .spawn(move || run(writer, jobs))
+            .map_err(Error::internal)?;
+        Ok(Sqlite(Arc::new(Inner { queue, readers, next: AtomicUsize::new(0) })))
+    }
+
+    pub fn rows(&self, sql: &'static str, args: &[Value]) -> Result<Vec<Row>, Error> {
+        let (rows, _) = self.reader().execute(sql, args)?;
+        Ok(rows)
+    }
+
+    /// A free reader if there is one, else the next in turn.
+    fn reader(&self) -> MutexGuard<'_, Engine> {
+        for reader in &self.0.readers {
+            match reader.try_lock() {
+                Ok(free) => return free,
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        let next = self.0.next.fetch_add(1, Ordering::Relaxed) % self.0.readers.len();
+        self.0.readers[next].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub async fn write(&self, statements: Vec<Stmt>) -> Result<Written, Error> {
+        self.ask(|answer| Job::Write(statements, answer)).await?
+    }
+
+    pub async fn migrate(&self, migrations: &'static [Migration]) -> Result<usize, Error> {
+        self.ask(|answer| Job::Migrate(migrations, answer)).await?
+    }
+
+    pub async fn close(&self) {
+        if self.ask(Job::Close).await.is_err() {
+            tracing::debug!("the database was closed already");
+        }
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, Error> {
+        let (sender, answer) = oneshot::channel();
+        let gone = || Error::internal("the database writer has stopped");
+        self.0.queue.send(job(sender)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+}
+
+/// The writer thread: a batch is what has gathered while the last one was being committed.
+fn run(mut engine: Engine, mut jobs: mpsc::Receiver<Job>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while let Some(job) = jobs.blocking_recv() {
+        let mut next = Some(job);
+        let mut last = None;
+        while let Some(job) = next.take() {
+            match job {
+                Job::Write(statements, answer) => batch.push((statements, answer)),
+                other => {
+                    last = Some(other);
+                    break;
+                }
+            }
+            if batch.len() < BATCH {
+                next = jobs.try_recv().ok();
+            }
+        }
+        if !batch.is_empty() {
+            engine.commit(&mut batch);
+        }
+        match last {
+            Some(Job::Migrate(migrations, answer)) => {
+                // A caller that is gone does not need the answer.
+                answer.send(engine.migrate(migrations)).ok();
+            }
+            Some(Job::Close(answer)) => {
+                engine.finish();
+                answer.send(()).ok();
+                return;
+            }
+            _ => {}
+        }
+    }
+    engine.finish();
+}
+
+type Pending = (Vec<Stmt>, oneshot::Sender<Result<Written, Error>>);
+
+impl Engine {
+    fn open(path: &Path, durability: Durability, writes: bool) -> Result<Engine, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(cause)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        // Another process (the command line) may write for a moment. WAL first: the readers must find it set.
+        let synchronous = if durability == Durability::Full { "FULL" } else { "OFF" };
+        let pragmas = format!(
+            "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
+             PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; \
+             PRAGMA cache_size = -32000; PRAGMA wal_autocheckpoint = 4000; PRAGMA query_only = {};",
+            if writes { "OFF" } else { "ON" }
+        );
+        connection.execute_batch(&pragmas).map_err(cause)?;
+        Ok(Engine { connection, texts: HashMap::new() })
+    }
+
+    /// The rows it returned, and how many rows it touched or returned.
+    fn execute(&mut self, sql: &'static str, args: &[Value]) -> Result<(Vec<Row>, u64), Error> {
+        let text = self.texts.entry(sql).or_insert_with(|| Dialect::Sqlite.translate(sql));
+        let mut statement = self.connection.prepare_cached(text).map_err(cause)?;
+        for (position, value) in args.iter().enumerate() {
+            if matches!(value, Value::Text(text) if text.contains('\0')) {
+                return Err(Error::internal("a text holds NUL, which PostgreSQL could not store either"));
+            }
+            statement.raw_bind_parameter(position + 1, value).map_err(cause)?;
+        }
+        let columns = statement.column_count();
+        if columns == 0 {
+            return statement.raw_execute().map(|count| (Vec::new(), count as u64)).map_err(cause);
+        }
+        let mut found = statement.raw_query();
+        let mut rows = Vec::new();
+        while let Some(row) = found.next().map_err(cause)? {
+            let values = (0..columns).map(|column| row.get_ref(column).map_err(cause).and_then(owned));
+            rows.push(Row(values.collect::<Result<_, _>>()?));
+        }
+        let count = rows.len() as u64;
+        Ok((rows, count))
+    }
+
+    fn batch(&self, sql: &str) -> Result<(), Error> {
+        self.connection.execute_batch(sql).map_err(cause)
+    }
+
+    /// One transaction for the batch; each write is told its own result after the commit.
+    fn commit(&mut self, batch: &mut Vec<Pending>) {
+        if let Err(error) = self.batch("BEGIN IMMEDIATE") {
+            for (_, answer) in batch.drain(..) {
+                answer.send(Err(Error::internal(error.cause()))).ok();
+            }
+            return;
+        }
+        let results: Vec<_> = batch.iter().map(|(statements, _)| self.one(statements)).collect();
+        // A failed COMMIT may have reached the disk: nobody can say.
+        let committed = self.batch("COMMIT");
+        if let Err(error) = &committed {
+            tracing::error!(cause = error.cause(), "COMMIT failed");
+            self.batch("ROLLBACK").ok();
+        }
+        for ((_, answer), result) in batch.drain(..).zip(results) {
+            let result = match (&committed, result) {
+                (Err(_), Ok(Written::Applied(_))) => Ok(Written::Ambiguous),
+                (_, result) => result,
+            };
+            answer.send(result).ok();
+        }
+    }
+
+    fn one(&mut self, statements: &[Stmt]) -> Result<Written, Error> {
+        self.batch("SAVEPOINT w")?;
+        let mut returned = Vec::new();
+        for (position, statement) in statements.iter().enumerate() {
+            match self.execute(statement.sql, &statement.args) {
+                Ok((_, count)) if statement.rows.is_some_and(|rows| rows != count) => {
+                    self.batch("ROLLBACK TO w; RELEASE w")?;
+                    return Ok(Written::GuardFailed(position));
+                }
+                Ok((rows, _)) => returned.extend(rows),
+                Err(error) => {
+                    self.batch("ROLLBACK TO w; RELEASE w")?;
+                    return Err(error);
+                }
+            }
+        }
+        self.batch("RELEASE w")?;
+        Ok(Written::Applied(returned))
+    }
+
+    fn migrate(&mut self, migrations: &'static [Migration]) -> Result<usize, Error> {
+        // The write lock is taken before the look, so two processes do not both apply.
+        self.batch("BEGIN IMMEDIATE")?;
+        match self.migrate_locked(migrations) {
+            Ok(count) => self.batch("COMMIT").map(|()| count),
+            Err(error) => {
+                self.batch("ROLLBACK")?;
+                Err(error)
+            }
+        }
+    }
+
+    fn migrate_locked(&mut self, migrations: &'static [Migration]) -> Result<usize, Error> {
+        self.batch(&Dialect::Sqlite.translate(migrate::TABLE))?;
+        let (applied, _) = self.execute(migrate::APPLIED, &[])?;
+        let missing = migrate::missing(migrations, &applied)?;
+        for migration in &missing {
+            self.batch(&migration.text(Dialect::Sqlite))?;
+            let args = crate::args![migration.version, migration.name, migration.checksum()];
+            self.execute(migrate::RECORD, &args)?;
+        }
+        Ok(missing.len())
+    }
+
+    /// The log goes into the file, so that a copy of the file alone is whole.
+    fn finish(&self) {
+        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            tracing::debug!(cause = %error, "no checkpoint at close");
+        }
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Value::Null => ValueRef::Null,
+            Value::Int(value) => ValueRef::Integer(*value),
+            Value::Text(value) => ValueRef::Text(value.as_bytes()),
+            Value::Bytes(value) => ValueRef::Blob(value),
+        }))
+    }
+}
+
+fn owned(value: ValueRef<'_>) -> Result<Value, Error> {
+    Ok(match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(value) => Value::Int(value),
+        ValueRef::Text(value) => {
+            Value::Text(String::from_utf8(value.to_vec()).map_err(|_| Error::internal("not UTF-8"))?)
+        }
+        ValueRef::Blob(value) => Value::Bytes(value.to_vec()),
+        ValueRef::Real(_) => return Err(Error::internal("a column holds a float: money is never one")),
+    })
+}
+
+/// SQLite's messages name tables and columns, never values.
+fn cause(error: rusqlite::Error) -> Error {
+    Error::internal(format!("SQLite: {error}"))
+}

@@ -1,0 +1,4 @@
+use axum::response::Response;
+pub async fn serve() -> Response {
+    super::answer::json(200, "{}".to_owned())
+}
