@@ -1,0 +1,68 @@
+//! The contract, told from outside as stories: each runs against a gateway process of its own, on SQLite and on
+//! PostgreSQL.
+
+#![allow(clippy::disallowed_methods)] // stories run on real time
+
+mod charge;
+mod faults;
+mod refusals;
+mod secrets;
+mod tokens;
+mod world;
+
+use libtest_mimic::{Arguments, Trial};
+use std::future::Future;
+use std::pin::Pin;
+use world::Engine;
+
+type Story = fn(Engine) -> Pin<Box<dyn Future<Output = ()>>>;
+
+/// `stories![charge::a, faults::b]`: each with its name.
+macro_rules! stories {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        [$((concat!(stringify!($module), "::", stringify!($name)), (|engine| Box::pin($module::$name(engine))) as Story)),*]
+    };
+}
+
+fn main() {
+    let stories = stories![
+        charge::the_seed_page,
+        charge::a_card_is_stored_and_charged,
+        charge::authorization_and_v2_answer_like_v1,
+        charge::the_sandbox_cards,
+        charge::status_by_id_and_reference,
+        charge::merchant_initiated,
+        refusals::keys_in_all_their_forms,
+        refusals::all_wrong_fields_at_once,
+        refusals::a_card_fault_alone,
+        refusals::broken_bodies,
+        refusals::answers_for_every_status,
+        refusals::the_other_entity,
+        refusals::any_body_is_answered,
+        tokens::managed,
+        tokens::a_list_in_pages,
+        faults::killed_after_the_answer,
+        faults::one_key_two_hundred_clients,
+        faults::two_processes_one_key,
+        faults::a_timeout_is_settled,
+        faults::clients_that_hang_up,
+        faults::keys_are_scoped,
+        faults::start_refusals,
+        secrets::canary,
+    ];
+    let postgres = world::postgres().is_some();
+    if !postgres {
+        eprintln!("FUDA_TEST_POSTGRES is not set: the PostgreSQL stories are ignored (./test starts a cluster for them)");
+    }
+    let trials = stories.into_iter().flat_map(|(name, story)| {
+        [(Engine::Sqlite, "sqlite", false), (Engine::Postgres, "postgres", !postgres)].map(|(engine, label, ignored)| {
+            Trial::test(format!("{label}::{name}"), move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(story(engine));
+                Ok(())
+            })
+            .with_ignored_flag(ignored)
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
+}

@@ -1,0 +1,143 @@
+//! A card number and its cvc go through every endpoint; nothing that was written anywhere holds them.
+
+use crate::world::{Engine, World, answer};
+use base64::Engine as _;
+use serde_json::{Value, json};
+use std::path::Path;
+
+const CANARY: &str = "4539578763621486";
+const CVC: &str = "8675";
+/// An American Express card has four digits of cvc, which chance does not write.
+const CANARY_AMEX: &str = "371449635398431";
+
+pub async fn canary(engine: Engine) {
+    let mut world = World::new(engine).await;
+    let mut answers = Vec::new();
+    let mut stored = String::new();
+    for number in [CANARY, CANARY_AMEX] {
+        for path in ["payment", "authorization", "paymentv2", "authorizationv2", "tokens"] {
+            for body in bodies(&world, number) {
+                let (_, answered) = world.post(path, &body).await;
+                if let Some(token) = answered["transaction_details"]["stored_payment_method_id"].as_str() {
+                    stored = token.to_owned();
+                }
+                answers.push(answered.to_string());
+            }
+        }
+        for path in [
+            format!("transaction/status/{number}"),
+            format!("transaction/status?merchant_id={number}&merchant_txn_ref={number}"),
+            format!("tokens/{number}"),
+            format!("tokens?cursor={number}&fingerprint={number}&limit={number}"),
+            format!("nowhere/{number}?{number}={number}"),
+        ] {
+            answers.push(world.get(&path).await.1.to_string());
+        }
+        let url = world.url(&format!("tokens/{stored}"));
+        let patch = world.http.patch(&url).json(&json!({"card": {"name": number, "expiry_month": number}}));
+        answers.push(answer(world.authed(patch, &world.keys)).await.1.to_string());
+        let odd = world.http.post(world.url("payment")).header("x-api-key", number).header("idempotency-key", number);
+        answers.push(answer(odd.header("user-agent", number).body(number)).await.1.to_string());
+        let keyed = world.authed(world.http.post(world.url("payment")), &world.keys).header("idempotency-key", number);
+        answers.push(answer(keyed.json(&bodies(&world, number)[0])).await.1.to_string());
+    }
+    answers.push(world.http.get(format!("{}/metrics", world.server.base)).send().await.unwrap().text().await.unwrap());
+    for text in &answers {
+        clean(text.as_bytes(), "an answer");
+    }
+    if let Some(url) = &world.database_url {
+        let dump = std::process::Command::new("pg_dump").arg(url).output().unwrap();
+        assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+        assert!(dump.stdout.len() > 10_000);
+        clean(&dump.stdout, "the PostgreSQL dump");
+    }
+    world.server.kill();
+    search(&world.folder);
+    world.restart();
+    assert_eq!(world.post("payment", &world.token_charge(&stored)).await.0, 201);
+    world.server.stop();
+    search(&world.folder);
+    let log = std::fs::read(world.folder.with_extension("log")).unwrap();
+    assert!(log.len() > 1_000);
+    clean(&log, "the log");
+}
+
+/// The card where it belongs, and where it does not.
+fn bodies(world: &World, number: &str) -> Vec<Value> {
+    let cvc = if number == CANARY_AMEX { CVC } else { "123" };
+    let mut good = world.card_charge(number);
+    good["card"]["cvc"] = json!(cvc);
+    good["payment_method"] = json!({"type": "scheme", "store_payment_method": true});
+    let spaced = format!("{} {} {}", &number[..4], &number[4..8], &number[8..]);
+    let mut bodies = vec![good.clone()];
+    for (place, value) in [
+        ("/card/name", json!(number)),
+        ("/card/expiry_month", json!(number)),
+        ("/card/cvc", json!(number)),
+        ("/amount", json!(number)),
+        ("/currency", json!(number)),
+        ("/merchant_id", json!(number)),
+        ("/billing_address/address1", json!(spaced)),
+        ("/billing_address/city", json!(number.chars().map(|c| char::from_u32(c as u32 - 0x30 + 0xff10).unwrap()).collect::<String>())),
+        ("/billing_address/country", json!(number)),
+        ("/payment_method", json!(number)),
+        ("/card/number", json!(number.parse::<u64>().unwrap())),
+        ("/card/number", json!(format!("{number}0"))),
+    ] {
+        let mut body = good.clone();
+        *body.pointer_mut(place).unwrap() = value;
+        bodies.push(body);
+    }
+    let mut reference = good.clone();
+    reference["merchant_txn_ref"] = json!(number);
+    let mut unknown = good.clone();
+    unknown[number] = json!({number: number});
+    let mut token = world.token_charge(number);
+    token["merchant_txn_ref"] = json!(number);
+    bodies.extend([reference, unknown, token]);
+    bodies
+}
+
+fn search(folder: &Path) {
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        clean(&std::fs::read(&path).unwrap(), &path.display().to_string());
+        files += 1;
+    }
+    assert!(files >= 2, "there is something to search");
+}
+
+/// Plain, spaced, hyphenated, in hexadecimal, in base64 at each of its three offsets.
+fn forms(secret: &str) -> Vec<Vec<u8>> {
+    let grouped = |separator: &str| {
+        let groups: Vec<&str> = (0..secret.len()).step_by(4).map(|at| &secret[at..(at + 4).min(secret.len())]).collect();
+        groups.join(separator)
+    };
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let mut forms = vec![secret.to_owned(), grouped(" "), grouped("-"), hex.clone(), hex.to_uppercase()];
+    for offset in 0..3 {
+        let padded = format!("{}{secret}", "\0".repeat(offset));
+        let text = base64::engine::general_purpose::STANDARD_NO_PAD.encode(padded);
+        // Without the letters that the neighbours have a part in.
+        let from = [0, 2, 3][offset];
+        forms.push(text[from..text.len() - 2].to_owned());
+    }
+    forms.into_iter().map(String::into_bytes).collect()
+}
+
+fn clean(bytes: &[u8], what: &str) {
+    for secret in [CANARY, CANARY_AMEX] {
+        for form in forms(secret) {
+            let found = bytes.windows(form.len()).position(|window| window == form);
+            if let Some(at) = found {
+                let around = &bytes[at.saturating_sub(100)..(at + 40).min(bytes.len())];
+                panic!("{what} holds a card number: {}", String::from_utf8_lossy(around));
+            }
+        }
+    }
+    // Four digits alone are everywhere; the code as a value of its own is not.
+    for form in [format!("\"{CVC}\""), format!("cvc={CVC}"), format!("cvc: {CVC}")] {
+        assert!(!bytes.windows(form.len()).any(|window| window == form.as_bytes()), "{what} holds a cvc");
+    }
+}
