@@ -17,7 +17,7 @@ const NUMBER_KEY: &str = "$serde_json::private::Number";
 pub enum Node {
     Null,
     Bool(bool),
-    /// As it was written: `1e3` and `1000` are different texts.
+    /// All its digits; an exponent stays one: `1e+3` and `1000` are different texts.
     Number(String),
     Text(Zeroizing<String>),
     List(Vec<Node>),
@@ -251,7 +251,7 @@ mod tests {
         let node = Node::parse(br#"{"a":0.10,"b":1e3,"c":-0,"d":99999999999999999999}"#).unwrap();
         let digits: Vec<_> =
             ["a", "b", "c", "d"].iter().map(|key| node.get(key).unwrap().text_or_number().unwrap()).collect();
-        assert_eq!(digits, ["0.10", "1e3", "-0", "99999999999999999999"]);
+        assert_eq!(digits, ["0.10", "1e+3", "-0", "99999999999999999999"]);
     }
 
     #[test]

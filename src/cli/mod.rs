@@ -1,6 +1,5 @@
 //! The command line. Exit codes: 0 done, 1 refused or failed, 2 not understood.
 
-mod bench;
 mod curl;
 mod keys;
 mod serve;
@@ -17,7 +16,7 @@ use std::process::ExitCode;
     name = "fuda",
     version,
     after_help = "Examples:\n  fuda\n  fuda serve --listen 0.0.0.0:8080 --data /var/lib/fuda\n  \
-    fuda merchant add --legal-name 'アイベック株式会社' --country JP --currency JPY,USD --json\n  fuda key list\n  fuda bench"
+    fuda merchant add --legal-name 'アイベック株式会社' --country JP --currency JPY,USD --json\n  fuda key list"
 )]
 struct Cli {
     #[command(flatten)]
@@ -42,8 +41,6 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Measure payments per second on this machine, beside the bare engine
-    Bench(bench::BenchArgs),
 }
 
 pub fn main() -> ExitCode {
@@ -77,6 +74,5 @@ async fn run(cli: Cli) -> Result<(), Error> {
         Some(Command::Merchant(command)) => keys::merchant(&config, command).await,
         Some(Command::Key(command)) => keys::key(&config, command).await,
         Some(Command::Migrate { json }) => store::migrate(&config, json).await,
-        Some(Command::Bench(args)) => bench::bench(&config, args).await,
     }
 }

@@ -1,4 +1,285 @@
+//! The OpenAPI 3.1 document, made from the tables that check requests, the types that answers are made of, and the codes'
+//! own table. A snapshot in the tests shows every change of the API in review.
+
+use super::fields::{CHANGE, CHARGE, STORE};
+use super::shape::{Field, Kind};
+use super::{answer, status};
+use crate::codes::{Code, MEANINGS};
+use crate::pay::{envelope, tokens};
 use axum::response::Response;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use utoipa::OpenApi;
+
+/// The schemas of all answers.
+#[derive(OpenApi)]
+#[openapi(components(schemas(
+    envelope::Envelope,
+    answer::Refusal,
+    tokens::TokenAnswer,
+    tokens::TokenList,
+    status::StatusList,
+)))]
+struct Answers;
+
+struct Endpoint {
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    /// The table of the body, and what it is called.
+    body: Option<(&'static str, &'static [Field])>,
+    /// Name, whether required, description.
+    query: &'static [(&'static str, bool, &'static str)],
+    success: (u16, &'static str),
+    refusals: &'static [Code],
+}
+
+/// What any call with a body may be refused with.
+const BODY: &[Code] = &[Code::Val0001, Code::Val0002, Code::Val0003, Code::Val0004];
+
+const CHARGED: &[Code] = &[
+    Code::Err1000,
+    Code::Err1001,
+    Code::Err1002,
+    Code::Err1003,
+    Code::Err1007,
+    Code::Err1008,
+    Code::Err1009,
+    Code::Err1010,
+    Code::Err1011,
+    Code::Err1015,
+];
+
+const fn charge(path: &'static str, summary: &'static str) -> Endpoint {
+    let body = Some(("ChargeRequest", CHARGE));
+    Endpoint { method: "post", path, summary, body, query: &[], success: (201, "Envelope"), refusals: CHARGED }
+}
+
+const TOKEN_PATH: &str = "/server-to-server-interface/tokens/{id}";
+
+const ENDPOINTS: &[Endpoint] = &[
+    charge("/server-to-server-interface/payment", "Take money with a card or a stored card"),
+    charge("/server-to-server-interface/authorization", "Hold money with a card or a stored card"),
+    charge("/server-to-server-interface/paymentv2", "As payment; cards that need 3-D Secure are declined softly"),
+    charge("/server-to-server-interface/authorizationv2", "As authorization, with the same remark"),
+    Endpoint {
+        method: "get",
+        path: "/server-to-server-interface/transaction/status/{id}",
+        summary: "What became of a transaction",
+        body: None,
+        query: &[],
+        success: (200, "Envelope"),
+        refusals: &[Code::Err1004],
+    },
+    Endpoint {
+        method: "get",
+        path: "/server-to-server-interface/transaction/status",
+        summary: "The charges with a merchant's reference, newest first, at most 20",
+        body: None,
+        query: &[("merchant_id", true, "One of the entity's."), ("merchant_txn_ref", true, "As it was sent.")],
+        success: (200, "StatusList"),
+        refusals: &[Code::Val0002],
+    },
+    Endpoint {
+        method: "get",
+        path: "/server-to-server-interface/tokens",
+        summary: "Stored cards, newest first",
+        body: None,
+        query: &[
+            ("merchant_txn_ref", false, "Of the charge that stored the card."),
+            ("fingerprint", false, "The same card, stored more than once."),
+            ("cursor", false, "next_cursor of the page before."),
+            ("limit", false, "1 to 100; 100 by default."),
+        ],
+        success: (200, "TokenList"),
+        refusals: &[Code::Val0002],
+    },
+    Endpoint {
+        method: "post",
+        path: "/server-to-server-interface/tokens",
+        summary: "Store a card, checked by a zero-amount verification",
+        body: Some(("StoreRequest", STORE)),
+        query: &[],
+        success: (201, "TokenAnswer"),
+        refusals: CHARGED,
+    },
+    Endpoint {
+        method: "get",
+        path: TOKEN_PATH,
+        summary: "A stored card",
+        body: None,
+        query: &[],
+        success: (200, "TokenAnswer"),
+        refusals: &[Code::Err1003],
+    },
+    Endpoint {
+        method: "patch",
+        path: TOKEN_PATH,
+        summary: "Change a stored card's expiry or name",
+        body: Some(("ChangeRequest", CHANGE)),
+        query: &[],
+        success: (200, "TokenAnswer"),
+        refusals: &[Code::Err1002, Code::Err1003],
+    },
+    Endpoint {
+        method: "delete",
+        path: TOKEN_PATH,
+        summary: "Erase a stored card",
+        body: None,
+        query: &[],
+        success: (200, "TokenAnswer"),
+        refusals: &[Code::Err1003],
+    },
+];
+
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string());
+
 pub async fn serve() -> Response {
-    super::answer::json(200, "{}".to_owned())
+    answer::json(200, DOCUMENT.clone())
+}
+
+pub fn document() -> Value {
+    let answers = serde_json::to_value(Answers::openapi()).unwrap_or_default();
+    let mut schemas = answers.pointer("/components/schemas").and_then(Value::as_object).cloned().unwrap_or_default();
+    let message = json!({"type": "object", "required": ["message"], "properties": {"message": {"type": "string"}}});
+    schemas.insert("Message".to_owned(), message);
+    let mut paths: Map<String, Value> = Map::new();
+    for endpoint in ENDPOINTS {
+        if let Some((name, fields)) = endpoint.body {
+            schemas.insert(name.to_owned(), object(fields));
+        }
+        let item = paths.entry(format!("/api/v1{}", endpoint.path)).or_insert_with(|| json!({}));
+        item[endpoint.method] = operation(endpoint);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Fuda",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "Card payments with a token vault. The prefix may also be written twice: /api/v1/api/v1.",
+        },
+        "security": [{"key": [], "secret": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "x-api-key",
+                    "description": "The pair's api_key, or its secret_key. Wrong or missing: 403."},
+                "secret": {"type": "apiKey", "in": "header", "name": "Authorization",
+                    "description": "Basic and the secret_key, bare or in base64. Wrong or missing: 401."},
+            },
+            "schemas": schemas,
+        },
+    })
+}
+
+fn operation(endpoint: &Endpoint) -> Value {
+    let mut parameters = Vec::new();
+    if endpoint.path.ends_with("{id}") {
+        parameters.push(
+            json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string", "format": "uuid"}}),
+        );
+    }
+    for (name, required, description) in endpoint.query {
+        parameters.push(json!({"name": name, "in": "query", "required": required, "description": description,
+            "schema": {"type": "string", "maxLength": 255}}));
+    }
+    if endpoint.method == "post" {
+        parameters.push(json!({"name": "Idempotency-Key", "in": "header", "required": false,
+            "description": "A repeat with the same key and body gets the first final answer again.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255}}));
+    }
+    let mut value = json!({"summary": endpoint.summary, "parameters": parameters, "responses": responses(endpoint)});
+    if let Some((name, _)) = endpoint.body {
+        let schema = json!({"$ref": format!("#/components/schemas/{name}")});
+        value["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
+    }
+    value
+}
+
+/// One response for each status: a decline shares 201 with the approval, and each refusal says its codes.
+fn responses(endpoint: &Endpoint) -> Value {
+    let mut codes: Vec<Code> = endpoint.refusals.to_vec();
+    codes.push(Code::Err0500);
+    if endpoint.body.is_some() {
+        codes.extend(BODY);
+    }
+    let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+    for code in MEANINGS.iter().map(|row| row.code).filter(|code| codes.contains(code)) {
+        by_status.entry(code.meaning().http_status).or_default().push(code);
+    }
+    let mut responses = Map::new();
+    for (status, codes) in &by_status {
+        let lines: Vec<String> = codes.iter().map(|code| format!("{}: {}", code.name(), code.meaning().when)).collect();
+        // Where a transaction was recorded the refusal is an envelope.
+        let names: &[&str] = match status {
+            201 => &["Envelope"],
+            504 => &["Envelope"],
+            _ => &["Refusal"],
+        };
+        responses.insert(status.to_string(), response(&lines.join("\n\n"), names));
+    }
+    let (status, name) = endpoint.success;
+    let declines =
+        by_status.get(&status).map(|codes| codes.iter().map(|code| code.name()).collect::<Vec<_>>().join(", "));
+    let text = declines.map_or_else(|| "Done".to_owned(), |codes| format!("Done, or declined ({codes}): see success"));
+    let names = if name == "Envelope" || status == 200 { vec![name] } else { vec![name, "Envelope"] };
+    responses.insert(status.to_string(), response(&text, &names));
+    responses.insert("401".to_owned(), response("The Authorization header is wrong or missing", &["Message"]));
+    responses.insert(
+        "403".to_owned(),
+        response("The x-api-key is wrong or missing, or the merchant_id is not the caller's", &["Message"]),
+    );
+    Value::Object(responses)
+}
+
+fn response(description: &str, names: &[&str]) -> Value {
+    let refs: Vec<Value> = names.iter().map(|name| json!({"$ref": format!("#/components/schemas/{name}")})).collect();
+    let schema = if let [one] = refs.as_slice() { one.clone() } else { json!({ "anyOf": refs }) };
+    json!({"description": description, "content": {"application/json": {"schema": schema}}})
+}
+
+fn object(fields: &[Field]) -> Value {
+    let mut properties = Map::new();
+    for field in fields {
+        for name in std::iter::once(field.name).chain(field.alias) {
+            let mut schema = schema(&field.kind);
+            if !field.doc.is_empty() {
+                schema["description"] = json!(field.doc);
+            }
+            properties.insert(name.to_owned(), schema);
+        }
+    }
+    // A field with an alias is required under one of two names, which a plain list cannot say.
+    let required: Vec<&str> =
+        fields.iter().filter(|field| field.required && field.alias.is_none()).map(|field| field.name).collect();
+    json!({"type": "object", "properties": properties, "required": required})
+}
+
+fn schema(kind: &Kind) -> Value {
+    match kind {
+        Kind::Text { min, max } => json!({"type": "string", "minLength": min, "maxLength": max}),
+        Kind::TextOrNumber { max } => json!({"type": ["string", "number"], "maxLength": max}),
+        Kind::Country => json!({"type": "string", "pattern": "^[A-Za-z]{2}$", "examples": ["JP"]}),
+        Kind::Amount => {
+            let pattern = "^[0-9]+([.][0-9]+)?$";
+            json!({"type": ["string", "number"], "maxLength": 10, "pattern": pattern, "exclusiveMinimum": 0, "examples": ["1000"]})
+        }
+        Kind::Currency => json!({"type": "string", "pattern": "^[A-Z]{3}$", "examples": ["JPY"]}),
+        Kind::Bool => json!({"type": "boolean"}),
+        Kind::Uuid => json!({"type": "string", "format": "uuid"}),
+        Kind::CardNumber => {
+            json!({"type": "string", "minLength": 12, "maxLength": 64, "examples": ["4111111111111111"]})
+        }
+        Kind::Digits { min, max } => {
+            json!({"type": ["string", "integer"], "pattern": format!("^[0-9]{{{min},{max}}}$"), "minimum": 0})
+        }
+        Kind::Ip => json!({"type": "string", "maxLength": 45, "examples": ["203.0.113.7"]}),
+        Kind::TimeZone => json!({"type": "string", "maxLength": 128, "examples": ["Asia/Tokyo"]}),
+        Kind::Url => json!({"type": "string", "format": "uri", "maxLength": 2048}),
+        Kind::OneOf(words) => json!({"type": "string", "enum": words}),
+        Kind::Scalar => json!({"type": ["string", "number", "boolean"]}),
+        Kind::Object(fields) => object(fields),
+    }
 }

@@ -138,7 +138,6 @@ pub fn still_there(id: TokenId, caller: Caller) -> Stmt {
 pub fn insert(app: &App, id: TokenId, card: &Card, charge: &Transaction) -> Result<Vec<Stmt>, Error> {
     let caller = charge.caller;
     let sealed = app.vault.seal(&bound(caller, id), &card.pan)?;
-    let now = app.clock.now();
     let mut writes = vec![Stmt::new(
         "INSERT INTO tokens (id, entity_id, live, scheme, masked, name, exp_month, exp_year, fingerprint, key_id, \
          wrapped_key, sealed, merchant_txn_ref, created_at, last_used_at) \
@@ -157,8 +156,8 @@ pub fn insert(app: &App, id: TokenId, card: &Card, charge: &Transaction) -> Resu
             sealed.wrapped_key,
             sealed.ciphertext,
             charge.merchant_txn_ref.as_deref(),
-            now,
-            now
+            charge.created_at,
+            charge.created_at
         ],
     )];
     if let Some(network) = &charge.network_transaction_id {

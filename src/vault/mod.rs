@@ -274,3 +274,87 @@ fn digest(tag: &hmac::Tag) -> [u8; 32] {
     bytes.copy_from_slice(tag.as_ref());
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Durability, Migration};
+    use std::os::unix::fs::PermissionsExt;
+
+    const SCHEMA: &[Migration] = &[Migration {
+        version: 1,
+        name: "test",
+        sql: "CREATE TABLE vault_keys (id {int} NOT NULL PRIMARY KEY, purpose {text} NOT NULL, wrapped {bytes} NOT NULL, \
+              created_at {int} NOT NULL) {strict};",
+    }];
+
+    async fn folder_and_db() -> (std::path::PathBuf, Db) {
+        let number = u64::from_le_bytes(Random::system().bytes());
+        let folder = std::env::temp_dir().join(format!("fuda_vault_{number}"));
+        std::fs::create_dir(&folder).unwrap();
+        let db = Db::open_sqlite(&folder.join("v.db"), Durability::Off).unwrap();
+        db.migrate(SCHEMA).await.unwrap();
+        (folder, db)
+    }
+
+    async fn open(db: &Db, source: &KeySource) -> Result<Vault, Error> {
+        Vault::open(db, source, &Clock::fixed(0), &Random::system()).await
+    }
+
+    fn bound(entity: EntityId, live: bool, owner: Owner) -> Bound {
+        Bound { entity, live, owner }
+    }
+
+    #[tokio::test]
+    async fn a_record_opens_in_its_own_place_only() {
+        let (folder, db) = folder_and_db().await;
+        let vault = open(&db, &KeySource::File(folder.join("vault.key"))).await.unwrap();
+        let random = Random::system();
+        let (entity, other) = (EntityId::new(&random), EntityId::new(&random));
+        let (token, second) = (TokenId::new(&random), TokenId::new(&random));
+        let pan = Pan::parse("4111111111111111").unwrap();
+        let sealed = vault.seal(&bound(entity, false, Owner::Token(token)), &pan).unwrap();
+        let opens = |bound: Bound, sealed: &Sealed| vault.open_pan(&bound, sealed).is_ok();
+        assert!(opens(bound(entity, false, Owner::Token(token)), &sealed));
+        assert!(!opens(bound(entity, false, Owner::Token(second)), &sealed));
+        assert!(!opens(bound(other, false, Owner::Token(token)), &sealed));
+        assert!(!opens(bound(entity, true, Owner::Token(token)), &sealed));
+        assert!(!opens(bound(entity, false, Owner::WebhookSecret), &sealed));
+        let again = vault.seal(&bound(entity, false, Owner::Token(token)), &pan).unwrap();
+        assert_ne!(again.ciphertext, sealed.ciphertext);
+        let mixed = Sealed { wrapped_key: again.wrapped_key, ..sealed.clone() };
+        assert!(!opens(bound(entity, false, Owner::Token(token)), &mixed));
+        for at in 0..sealed.ciphertext.len() {
+            let mut changed = sealed.clone();
+            changed.ciphertext[at] ^= 1;
+            assert!(!opens(bound(entity, false, Owner::Token(token)), &changed));
+        }
+        let short =
+            vault.seal(&bound(entity, false, Owner::Token(token)), &Pan::parse("36227206271667").unwrap()).unwrap();
+        assert_eq!(short.ciphertext.len(), sealed.ciphertext.len());
+        assert_eq!(vault.fingerprint(entity, false, &pan), vault.fingerprint(entity, false, &pan));
+        assert_ne!(vault.fingerprint(entity, false, &pan), vault.fingerprint(other, false, &pan));
+        assert_ne!(vault.fingerprint(entity, false, &pan), vault.fingerprint(entity, true, &pan));
+    }
+
+    #[tokio::test]
+    async fn a_wrong_or_missing_key_is_refused() {
+        let (folder, db) = folder_and_db().await;
+        let file = folder.join("vault.key");
+        let source = KeySource::File(file.clone());
+        open(&db, &source).await.unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        open(&db, &source).await.unwrap();
+        let say = |result: Result<Vault, Error>| result.err().unwrap().cause().to_owned();
+        let wrong = KeySource::Environment("00".repeat(32));
+        assert!(say(open(&db, &wrong).await).contains("not the one"));
+        assert!(say(open(&db, &KeySource::Environment("short".to_owned())).await).contains("not 64 hexadecimal"));
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(say(open(&db, &source).await).contains("chmod 600"));
+        let right = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert!(say(open(&db, &source).await).contains("is missing"));
+        assert!(!file.exists());
+        open(&db, &KeySource::Environment(right.trim().to_owned())).await.unwrap();
+    }
+}

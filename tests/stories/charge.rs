@@ -52,8 +52,12 @@ pub async fn the_seed_page(engine: Engine) {
         for spelling in ["store_payment_method_id", "stored_payment_method_id"] {
             let url = format!("{}{prefix}/server-to-server-interface/payment", world.server.base);
             let request = world.authed(world.http.post(url), &world.keys);
-            let response =
-                request.header("content-type", "application/json").body(seed_request(&world, spelling)).send().await.unwrap();
+            let response = request
+                .header("content-type", "application/json")
+                .body(seed_request(&world, spelling))
+                .send()
+                .await
+                .unwrap();
             assert_eq!(response.status(), 201);
             let text = response.text().await.unwrap();
             let shape = redact(&text);
@@ -218,7 +222,8 @@ pub async fn status_by_id_and_reference(engine: Engine) {
     assert_eq!(found["payment_details"]["responseDescription"], "残高不足または利用限度額超過です");
     let query = format!("transaction/status?merchant_id={}&merchant_txn_ref=注文-1", world.keys.merchant);
     let (status, list) = world.get(&query).await;
-    let ids: Vec<_> = list["transactions"].as_array().unwrap().iter().map(|one| &one["transaction_details"]["id"]).collect();
+    let ids: Vec<_> =
+        list["transactions"].as_array().unwrap().iter().map(|one| &one["transaction_details"]["id"]).collect();
     assert_eq!((status, ids), (200, vec![&json!(declined), &json!(id)]));
 }
 
@@ -236,8 +241,17 @@ pub async fn merchant_initiated(engine: Engine) {
     let (status, charged) = world.post("payment", &charge).await;
     assert_eq!((status, &charged["success"]), (201, &json!(true)));
     let made = world.run(&[
-        "merchant", "add", "--legal-name", "二号店", "--country", "JP", "--currency", "JPY", "--entity",
-        &world.keys.entity, "--json",
+        "merchant",
+        "add",
+        "--legal-name",
+        "二号店",
+        "--country",
+        "JP",
+        "--currency",
+        "JPY",
+        "--entity",
+        &world.keys.entity,
+        "--json",
     ]);
     let second: Value = serde_json::from_str(&made).unwrap();
     assert_eq!((&second["api_key"], &second["secret_key"]), (&Value::Null, &Value::Null));

@@ -92,7 +92,10 @@ pub async fn a_timeout_is_settled(engine: Engine) {
         if status == 504 {
             assert_eq!(replay, first.1);
             let found = world.get(&format!("transaction/status/{id}")).await.1;
-            assert_eq!((&found["success"], &found["transaction_details"]["state"]), (&json!(false), &json!("REVERSED")));
+            assert_eq!(
+                (&found["success"], &found["transaction_details"]["state"]),
+                (&json!(false), &json!("REVERSED"))
+            );
             return;
         }
         assert_eq!((status, &replay["gateway_response"]["code"]), (412, &json!("ERR1008")));
@@ -170,7 +173,8 @@ pub async fn start_refusals(engine: Engine) {
     let port = world.server.base.rsplit(':').next().unwrap().to_owned();
     let taken = refused(&["serve", "--listen", &format!("127.0.0.1:{port}")], &[]);
     assert!(taken.contains("cannot listen on"), "{taken}");
-    let live = refused(&["merchant", "add", "--legal-name", "L", "--country", "JP", "--currency", "JPY", "--live"], &[]);
+    let live =
+        refused(&["merchant", "add", "--legal-name", "L", "--country", "JP", "--currency", "JPY", "--live"], &[]);
     assert!(live.contains("PCI DSS 3.6.1.2"), "{live}");
     let wrong = refused(&["merchant", "list"], &[("FUDA_VAULT_KEY", &"ab".repeat(32))]);
     assert!(wrong.contains("not the one that this database was sealed with"), "{wrong}");
@@ -185,7 +189,8 @@ pub async fn start_refusals(engine: Engine) {
     let open = refused(&["merchant", "list"], &[]);
     assert!(open.contains("chmod 600"), "{open}");
     std::fs::remove_file(&key).unwrap();
-    let unreachable = fuda(&world.folder, Some("postgres://nobody:geheim@127.0.0.1:1/x")).arg("migrate").output().unwrap();
+    let unreachable =
+        fuda(&world.folder, Some("postgres://nobody:geheim@127.0.0.1:1/x")).arg("migrate").output().unwrap();
     let text = String::from_utf8(unreachable.stderr).unwrap();
     assert_eq!(unreachable.status.code(), Some(1));
     assert!(text.contains("127.0.0.1:1") && !text.contains("geheim"), "{text}");

@@ -52,17 +52,21 @@ fn main() {
     ];
     let postgres = world::postgres().is_some();
     if !postgres {
-        eprintln!("FUDA_TEST_POSTGRES is not set: the PostgreSQL stories are ignored (./test starts a cluster for them)");
+        eprintln!(
+            "FUDA_TEST_POSTGRES is not set: the PostgreSQL stories are ignored (./test starts a cluster for them)"
+        );
     }
     let trials = stories.into_iter().flat_map(|(name, story)| {
-        [(Engine::Sqlite, "sqlite", false), (Engine::Postgres, "postgres", !postgres)].map(|(engine, label, ignored)| {
-            Trial::test(format!("{label}::{name}"), move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(story(engine));
-                Ok(())
-            })
-            .with_ignored_flag(ignored)
-        })
+        [(Engine::Sqlite, "sqlite", false), (Engine::Postgres, "postgres", !postgres)].map(
+            |(engine, label, ignored)| {
+                Trial::test(format!("{label}::{name}"), move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                    runtime.block_on(story(engine));
+                    Ok(())
+                })
+                .with_ignored_flag(ignored)
+            },
+        )
     });
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
 }

@@ -78,7 +78,10 @@ fn bodies(world: &World, number: &str) -> Vec<Value> {
         ("/currency", json!(number)),
         ("/merchant_id", json!(number)),
         ("/billing_address/address1", json!(spaced)),
-        ("/billing_address/city", json!(number.chars().map(|c| char::from_u32(c as u32 - 0x30 + 0xff10).unwrap()).collect::<String>())),
+        (
+            "/billing_address/city",
+            json!(number.chars().map(|c| char::from_u32(c as u32 - 0x30 + 0xff10).unwrap()).collect::<String>()),
+        ),
         ("/billing_address/country", json!(number)),
         ("/payment_method", json!(number)),
         ("/card/number", json!(number.parse::<u64>().unwrap())),
@@ -111,7 +114,8 @@ fn search(folder: &Path) {
 /// Plain, spaced, hyphenated, in hexadecimal, in base64 at each of its three offsets.
 fn forms(secret: &str) -> Vec<Vec<u8>> {
     let grouped = |separator: &str| {
-        let groups: Vec<&str> = (0..secret.len()).step_by(4).map(|at| &secret[at..(at + 4).min(secret.len())]).collect();
+        let groups: Vec<&str> =
+            (0..secret.len()).step_by(4).map(|at| &secret[at..(at + 4).min(secret.len())]).collect();
         groups.join(separator)
     };
     let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();

@@ -12,17 +12,22 @@ pub async fn managed(engine: Engine) {
     let (status, stored) = world.post("tokens", &body).await;
     assert_eq!(status, 201, "{stored}");
     let token = stored["token"].clone();
-    assert_eq!(token["card"], json!({"name": "山田花子", "number": "411111******1111", "exp_month": "01", "exp_year": "40"}));
+    assert_eq!(
+        token["card"],
+        json!({"name": "山田花子", "number": "411111******1111", "exp_month": "01", "exp_year": "40"})
+    );
     assert_eq!((&token["status"], &token["scheme"]), (&json!("ACTIVE"), &json!("VISA")));
     assert_eq!(token["merchant_initiated_ready"], true);
     let id = token["id"].as_str().unwrap();
     let (_, again) = world.post("tokens", &body).await;
     assert_ne!(again["token"]["id"], token["id"]);
     assert_eq!(again["token"]["fingerprint"], token["fingerprint"]);
-    let (status, verified) = world
-        .get(&format!("transaction/status/{}", stored["transaction_details"]["id"].as_str().unwrap()))
-        .await;
-    assert_eq!((status, &verified["transaction_type"], &verified["payment_details"]["amount"]), (200, &json!("PRE_AUTH"), &json!(0)));
+    let (status, verified) =
+        world.get(&format!("transaction/status/{}", stored["transaction_details"]["id"].as_str().unwrap())).await;
+    assert_eq!(
+        (status, &verified["transaction_type"], &verified["payment_details"]["amount"]),
+        (200, &json!("PRE_AUTH"), &json!(0))
+    );
     let (status, got) = world.get(&format!("tokens/{id}")).await;
     assert_eq!((status, &got["token"]), (200, &token));
     let patch = async |body: Value| {
@@ -37,7 +42,8 @@ pub async fn managed(engine: Engine) {
     assert_eq!(list["tokens"].as_array().unwrap().len(), 2);
     let list = world.get(&format!("tokens?fingerprint={}", token["fingerprint"].as_str().unwrap())).await.1;
     assert_eq!(list["tokens"].as_array().unwrap().len(), 2);
-    let delete = async || answer(world.authed(world.http.delete(world.url(&format!("tokens/{id}"))), &world.keys)).await;
+    let delete =
+        async || answer(world.authed(world.http.delete(world.url(&format!("tokens/{id}"))), &world.keys)).await;
     let (status, deleted) = delete().await;
     assert_eq!((status, &deleted["token"]["status"]), (200, &json!("DELETED")));
     assert_eq!(delete().await.1["gateway_response"]["code"], "ERR1003");
@@ -45,8 +51,13 @@ pub async fn managed(engine: Engine) {
     assert_eq!(world.post("payment", &world.token_charge(id)).await.1["gateway_response"]["code"], "ERR1003");
     let list = world.get("tokens?merchant_txn_ref=42").await.1;
     assert_eq!(list["tokens"].as_array().unwrap().len(), 1);
-    let (status, declined) = world.post("tokens", &json!({"merchant_id": world.keys.merchant,
-        "card": {"number": "4000000000000002", "expiry_month": "1", "expiry_year": "2040", "cvc": "123"}})).await;
+    let (status, declined) = world
+        .post(
+            "tokens",
+            &json!({"merchant_id": world.keys.merchant,
+        "card": {"number": "4000000000000002", "expiry_month": "1", "expiry_year": "2040", "cvc": "123"}}),
+        )
+        .await;
     assert_eq!((status, &declined["success"], &declined["token"]), (201, &json!(false), &Value::Null));
 }
 

@@ -49,6 +49,8 @@ impl Drop for Server {
 }
 
 impl Server {
+    // The child is waited for where it is killed, stopped or dropped.
+    #[allow(clippy::zombie_processes)]
     pub fn start(folder: &std::path::Path, database_url: Option<&str>) -> Server {
         let log = std::fs::File::options().create(true).append(true).open(folder.with_extension("log")).unwrap();
         let mut child = fuda(folder, database_url)
