@@ -2,6 +2,7 @@
 
 use super::answer::{self, About};
 use crate::app::App;
+use crate::clock::Clock;
 use crate::codes::Code;
 use crate::directory::{Access, Caller};
 use crate::error::Error;
@@ -11,10 +12,19 @@ use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
+use http_body_util::BodyExt as _;
 use std::net::SocketAddr;
+use zeroize::Zeroizing;
 
 /// A larger body is VAL0003; the rest of it is not read.
 pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// What is thrown away of a body that is too large, so that its sender reads the answer instead of a broken connection;
+/// beyond this the connection is cut.
+const DISCARDED: usize = 16 * 1024 * 1024;
+
+/// How long a body may take, milliseconds.
+const BODY_MS: u64 = 30_000;
 
 /// `Idempotency-Key` above this is VAL0002.
 pub const KEY_LIMIT: usize = 255;
@@ -106,28 +116,43 @@ impl FromRequest<App> for Posted {
     async fn from_request(request: Request, app: &App) -> Result<Posted, Response> {
         let (mut parts, body) = request.into_parts();
         let call = Call::from_request_parts(&mut parts, app).await?;
-        match read(&parts.headers, body).await {
+        match read(&app.clock, &parts.headers, body).await {
             Ok(body) => Ok(Posted { call, body }),
             Err(error) => Err(answer::refuse(&call.about(), error)),
         }
     }
 }
 
-async fn read(headers: &HeaderMap, body: Body) -> Result<Node, Error> {
+async fn read(clock: &Clock, headers: &HeaderMap, body: Body) -> Result<Node, Error> {
     let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = media.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(Error::new(Code::Val0004));
     }
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > BODY_LIMIT) {
-        return Err(Error::new(Code::Val0003));
-    }
-    // The limit is the only way that reading fails while the client is still there.
-    let bytes = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| Error::new(Code::Val0003))?;
+    let too_slow = || Error::new(Code::Val0001).with_detail("Request body did not arrive within 30 seconds.");
+    let bytes = clock.within(BODY_MS, collect(body)).await.ok_or_else(too_slow)??;
     let node = Node::parse(&bytes)?;
     match node {
         Node::Object(_) => Ok(node),
         _ => Err(Error::fields(vec![wrong_body()])),
     }
+}
+
+/// The bytes hold a card number: they are zeroed when dropped.
+async fn collect(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(2 * 1024));
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return Err(Error::new(Code::Val0001).with_detail("Request body broke off."));
+        };
+        let data = frame.into_data().unwrap_or_default();
+        length += data.len();
+        if length <= BODY_LIMIT {
+            bytes.extend_from_slice(&data);
+        } else if length > DISCARDED {
+            break;
+        }
+    }
+    if length > BODY_LIMIT { Err(Error::new(Code::Val0003)) } else { Ok(bytes) }
 }

@@ -131,6 +131,7 @@ pub async fn broken_bodies(engine: Engine) {
         ("\"text\"".to_owned(), 400),
         (deep, 400),
         (format!("{{\"a\":\"{}\"}}", "x".repeat(70_000)), 413),
+        (" ".repeat(10_000_000), 413),
         (with("\"1000\"", "\"1000\",\"amount\":\"1\""), 400),
         (with("John Doe", "John\\u0000Doe"), 400),
         (with("John Doe", "\\ud800"), 400),
