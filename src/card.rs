@@ -12,15 +12,22 @@ pub struct Pan {
     scheme: Scheme,
 }
 
+/// Why a text is no card number (contract section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PanError {
+    /// Not 12 to 19 digits.
     Form,
+    /// The check digit is wrong.
     Luhn,
+    /// In no known scheme's range, or of a length that the scheme does not issue.
     Scheme,
 }
 
 impl Pan {
     /// Spaces and hyphens are removed (contract section 2).
+    ///
+    /// # Errors
+    /// The first of form, check digit and scheme that fails.
     pub fn parse(text: &str) -> Result<Pan, PanError> {
         let mut digits = Zeroizing::new(String::with_capacity(text.len()));
         digits.extend(text.chars().filter(|c| !matches!(c, ' ' | '-')));
@@ -40,15 +47,23 @@ impl Pan {
         &self.digits
     }
 
+    /// From the number's own range (contract section 2).
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// First six, six or more stars, last four.
+    pub fn first6(&self) -> &str {
+        &self.digits[..6]
+    }
+
+    pub fn last4(&self) -> &str {
+        &self.digits[self.digits.len() - 4..]
+    }
+
+    /// First six, six or more stars, last four (contract section 2, "PAN out").
     pub fn masked(&self) -> String {
-        let length = self.digits.len();
-        let stars = "*".repeat(length.saturating_sub(10).max(6));
-        format!("{}{stars}{}", &self.digits[..6], &self.digits[length - 4..])
+        let stars = "*".repeat(self.digits.len().saturating_sub(10).max(6));
+        format!("{}{stars}{}", self.first6(), self.last4())
     }
 }
 
@@ -73,6 +88,7 @@ fn luhn(digits: &[u8]) -> bool {
     sum.is_multiple_of(10)
 }
 
+/// The card networks (contract section 2). The values stand in the database: never change one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     Visa = 1,
@@ -88,7 +104,7 @@ const SCHEMES: [Scheme; 7] =
     [Scheme::Visa, Scheme::Mastercard, Scheme::Amex, Scheme::Jcb, Scheme::Diners, Scheme::Discover, Scheme::Unionpay];
 
 impl Scheme {
-    /// By the number's own range and length.
+    /// By the number's own range and length. 622126–622925, which Discover shares, counts as UnionPay.
     fn of(digits: &str) -> Option<Scheme> {
         let six: u32 = digits.get(..6)?.parse().ok()?;
         let length = digits.len();
@@ -107,6 +123,7 @@ impl Scheme {
         lengths.contains(&length).then_some(scheme)
     }
 
+    /// `scheme` of an answer (contract section 2).
     pub fn name(self) -> &'static str {
         match self {
             Scheme::Visa => "VISA",
@@ -132,6 +149,7 @@ impl Scheme {
         }
     }
 
+    /// Digits of the security code (contract section 2, `card.cvc`).
     pub fn cvc_length(self) -> usize {
         if self == Scheme::Amex { 4 } else { 3 }
     }
@@ -141,6 +159,7 @@ impl Scheme {
         self as i64
     }
 
+    /// `None` for a value that is no scheme.
     pub fn from_id(id: i64) -> Option<Scheme> {
         SCHEMES.into_iter().find(|scheme| scheme.id() == id)
     }
@@ -150,6 +169,7 @@ impl Scheme {
 pub struct Cvc(Zeroizing<String>);
 
 impl Cvc {
+    /// Three or four digits; which of them is right is the scheme's to say ([`Scheme::cvc_length`]).
     pub fn parse(text: &str) -> Option<Cvc> {
         let fits = matches!(text.len(), 3 | 4) && text.bytes().all(|byte| byte.is_ascii_digit());
         fits.then(|| Cvc(Zeroizing::new(text.to_owned())))
@@ -167,13 +187,16 @@ impl fmt::Debug for Cvc {
     }
 }
 
+/// The month to whose end a card is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry {
+    /// 1 to 12.
     pub month: u8,
     /// Four digits.
     pub year: u16,
 }
 
+/// Which part of an expiry is wrong; the month when both are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpiryError {
     Month,
@@ -181,7 +204,10 @@ pub enum ExpiryError {
 }
 
 impl Expiry {
-    /// Month `1`–`12` or `01`; year of two or four digits.
+    /// Month `1`–`12` or `01`; year of two digits (`20yy`) or four, 2000 to 2099 (contract section 2).
+    ///
+    /// # Errors
+    /// The part that is not so.
     pub fn parse(month: &str, year: &str) -> Result<Expiry, ExpiryError> {
         let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         let month = Some(month).filter(|text| digits(text) && text.len() <= 2).and_then(|text| text.parse().ok());
@@ -204,15 +230,18 @@ impl Expiry {
         now >= end
     }
 
+    /// Two digits, `02` (contract section 3, `exp_month`).
     pub fn month_text(self) -> String {
         format!("{:02}", self.month)
     }
 
+    /// The last two digits, `28` (contract section 3, `exp_year`).
     pub fn year_text(self) -> String {
         format!("{:02}", self.year % 100)
     }
 }
 
+/// A card as one charges it, without the security code. `Debug` shows the masked number alone.
 pub struct Card {
     pub pan: Pan,
     pub expiry: Expiry,
@@ -226,51 +255,33 @@ impl fmt::Debug for Card {
     }
 }
 
-/// The card's own number in a text, also spaced, hyphenated or in full-width digits (contract section 2).
+/// The card's own number in a text, also spaced, hyphenated, in full-width digits or inside a longer run of digits
+/// (contract section 2, `contains_card_number`).
 pub fn contains_number(text: &str, pan: &Pan) -> bool {
     // Shorter than a number in bytes: nothing to look for.
-    text.len() >= 12 && digit_runs(text).iter().any(|run| run.contains(pan.expose()))
+    text.len() >= 12 && digit_runs(text).contains(pan.expose())
 }
 
-/// Any 13 to 19 digits in a known scheme's range that pass Luhn, also inside a longer run.
+/// Any 13 to 19 digits in a known scheme's range that pass Luhn, also inside a longer run (contract section 2).
 pub fn contains_any_number(text: &str) -> bool {
+    let is_number =
+        |window: &[u8]| luhn(window) && std::str::from_utf8(window).is_ok_and(|digits| Scheme::of(digits).is_some());
     text.len() >= 13
-        && digit_runs(text).iter().any(|run| {
-            (13..=19).any(|length| {
-                run.as_bytes().windows(length).any(|window| {
-                    luhn(window) && std::str::from_utf8(window).is_ok_and(|digits| Scheme::of(digits).is_some())
-                })
-            })
-        })
+        && digit_runs(text).split('/').any(|run| (13..=19).any(|length| run.as_bytes().windows(length).any(is_number)))
 }
 
-/// The digits of a text, joined over spaces and hyphens of any width, split by everything else.
-fn digit_runs(text: &str) -> Vec<Zeroizing<String>> {
-    let mut runs: Vec<Zeroizing<String>> = Vec::new();
-    let mut open = false;
+/// The digits of a text, joined over spaces and hyphens of any width; a slash for every other character.
+fn digit_runs(text: &str) -> Zeroizing<String> {
+    // Never longer than the text: growing would leave a copy behind that is not zeroed.
+    let mut runs = Zeroizing::new(String::with_capacity(text.len()));
     for c in text.chars() {
-        let digit = match c {
-            '0'..='9' => Some(c),
-            '０'..='９' => char::from_digit(c as u32 - '０' as u32, 10),
-            ' ' | '\u{a0}' | '\u{3000}' | '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{30fc}' | '\u{ff0d}' => {
-                continue;
-            }
-            _ => None,
-        };
-        match (digit, open) {
-            (Some(digit), true) => {
-                if let Some(run) = runs.last_mut() {
-                    run.push(digit);
-                }
-            }
-            (Some(digit), false) => {
-                let mut run = Zeroizing::new(String::with_capacity(text.len().min(64)));
-                run.push(digit);
-                runs.push(run);
-            }
-            (None, _) => {}
+        match c {
+            '0'..='9' => runs.push(c),
+            '０'..='９' => runs.extend(char::from_digit(c as u32 - '０' as u32, 10)),
+            ' ' | '\u{a0}' | '\u{3000}' => {}
+            '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{30fc}' | '\u{ff0d}' | '\u{ff70}' => {}
+            _ => runs.push('/'),
         }
-        open = digit.is_some();
     }
     runs
 }
@@ -290,18 +301,35 @@ mod tests {
             ("36227206271667", "DINERS"),
             ("6011111111111117", "DISCOVER"),
             ("6200000000000005", "UNIONPAY"),
-            ("4000002500003155", "VISA"),
-            ("4000008400001629", "VISA"),
-            ("4000000000006975", "VISA"),
         ] {
             assert_eq!(Pan::parse(number).map(|pan| pan.scheme().name()), Ok(scheme), "{number}");
         }
+        // The sandbox's other numbers (contract section 12) all begin with 400000.
+        for rest in [2_500_003_155u64, 3220, 8_400_001_629, 2, 9995, 9987, 9979, 69, 127, 119, 341, 259, 6975] {
+            assert_eq!(Pan::parse(&format!("400000{rest:010}")).map(|pan| pan.scheme()), Ok(Scheme::Visa), "{rest}");
+        }
+        for scheme in SCHEMES {
+            assert_eq!(Scheme::from_id(scheme.id()), Some(scheme));
+        }
+        assert_eq!((Scheme::from_id(0), Scheme::from_id(8)), (None, None));
         assert_eq!(Pan::parse("4111111111111112"), Err(PanError::Luhn));
         assert_eq!(Pan::parse("9111111111111111"), Err(PanError::Luhn));
         assert_eq!(Pan::parse("1234567812345670"), Err(PanError::Scheme));
         for bad in ["", "4", "41111111111", "41111111111111111111", "４１１１111111111111", "4111x11111111111"] {
             assert_eq!(Pan::parse(bad), Err(PanError::Form), "{bad}");
         }
+    }
+
+    #[test]
+    fn ranges_end_where_the_schemes_say() {
+        let name = |six: &str, length: usize| Scheme::of(&format!("{six:0<length$}")).map(Scheme::name);
+        assert_eq!((name("222099", 16), name("222100", 16)), (None, Some("MASTERCARD")));
+        assert_eq!((name("272099", 16), name("272100", 16)), (Some("MASTERCARD"), None));
+        assert_eq!((name("352799", 16), name("352800", 16)), (None, Some("JCB")));
+        assert_eq!((name("305999", 14), name("306000", 14)), (Some("DINERS"), None));
+        assert_eq!((name("643999", 16), name("644000", 16)), (None, Some("DISCOVER")));
+        assert_eq!((name("622126", 16), name("622925", 16)), (Some("UNIONPAY"), Some("UNIONPAY")));
+        assert_eq!((name("400000", 14), name("340000", 16), name("510000", 19)), (None, None, None));
     }
 
     #[test]
@@ -336,6 +364,10 @@ mod tests {
             "card 4000 0000 0000 1091 please",
             "4000-0000-0000-1091",
             "カード４０００００００００００１０９１です",
+            "４０００　００００　００００　１０９１",
+            "4000ー0000ｰ0000－1091",
+            "4000‐0000‑0000–1091",
+            "4000—0000\u{a0}0000 - 1091",
             "9994000000000001091999",
         ] {
             assert!(contains_number(text, &pan), "{text}");

@@ -7,12 +7,13 @@ use serde::{Serialize, Serializer};
 pub struct Currency(iso_currency::Currency);
 
 impl Currency {
-    /// The alphabetic code in capitals, `JPY`.
+    /// ISO 4217 alphabetic, in capitals: `JPY`. `None` for any other text and for a code without minor units (`XAU`).
     pub fn parse(code: &str) -> Option<Currency> {
         let currency = iso_currency::Currency::from_code(code)?;
         currency.exponent().map(|_| Currency(currency))
     }
 
+    /// ISO 4217 alphabetic: `JPY`.
     pub fn code(&self) -> &'static str {
         self.0.code()
     }
@@ -23,16 +24,20 @@ impl Currency {
     }
 }
 
-/// Why a text is no amount.
+/// Why a text is no amount (contract section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AmountError {
+    /// Not digits with at most one point inside them: a sign, an exponent, a space, a letter.
     Form,
+    /// More than 10 characters.
     TooLong,
     NotPositive,
+    /// Decimals beyond the currency's that are not zeros.
     Decimals,
 }
 
 impl AmountError {
+    /// The stable word of `errors[].code` (contract section 10).
     pub fn code(self) -> &'static str {
         match self {
             AmountError::Form => "format",
@@ -42,6 +47,7 @@ impl AmountError {
         }
     }
 
+    /// For people: what to do. Never quotes the input.
     pub fn message(self) -> &'static str {
         match self {
             AmountError::Form => "Send digits in major units, such as 1000 or 49.99: no sign, exponent or spaces.",
@@ -67,7 +73,11 @@ impl Money {
         Money { minor: 0, currency }
     }
 
-    /// Major units. Decimals beyond the currency's must be zeros.
+    /// Major units, at most 10 characters, above zero, no sign or exponent; leading zeros are accepted. Decimals beyond
+    /// the currency's must be zeros: `5000.0` is 5,000 yen, `1000.5` yen is refused (contract section 2).
+    ///
+    /// # Errors
+    /// The first rule that the text breaks: length, form, decimals, above zero.
     pub fn parse(text: &str, currency: Currency) -> Result<Money, AmountError> {
         let (whole, fraction) = parts(text)?;
         let decimals = currency.decimals() as usize;
@@ -81,7 +91,21 @@ impl Money {
         if minor == 0 { Err(AmountError::NotPositive) } else { Ok(Money { minor, currency }) }
     }
 
-    /// Major units in the shortest exact form: `1000`, `49.99`, `68.9`.
+    /// `None` when the currencies differ or the sum does not fit.
+    #[must_use]
+    pub fn checked_add(self, other: Money) -> Option<Money> {
+        let minor = self.minor.checked_add(other.minor)?;
+        (self.currency == other.currency).then_some(Money { minor, ..self })
+    }
+
+    /// `None` when the currencies differ or the difference does not fit. It may be below zero.
+    #[must_use]
+    pub fn checked_sub(self, other: Money) -> Option<Money> {
+        let minor = self.minor.checked_sub(other.minor)?;
+        (self.currency == other.currency).then_some(Money { minor, ..self })
+    }
+
+    /// Major units in the shortest exact form: `1000`, `49.99`, `68.9` (contract section 2).
     pub fn major(&self) -> String {
         let decimals = self.currency.decimals() as usize;
         let digits = format!("{:0>width$}", self.minor.unsigned_abs(), width = decimals + 1);
@@ -92,7 +116,10 @@ impl Money {
     }
 }
 
-/// The form alone, for when the currency is not known.
+/// Length, form and above zero alone, for when the currency is not known.
+///
+/// # Errors
+/// As [`Money::parse`], but never `Decimals`.
 pub fn check_form(text: &str) -> Result<(), AmountError> {
     let (whole, fraction) = parts(text)?;
     let positive = whole.bytes().chain(fraction.bytes()).any(|digit| digit != b'0');
@@ -109,6 +136,7 @@ fn parts(text: &str) -> Result<(&str, &str), AmountError> {
     if form { Ok((whole, fraction)) } else { Err(AmountError::Form) }
 }
 
+/// A JSON number in major units, never through a float (contract section 2).
 impl Serialize for Money {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serde_json::Number::from_string_unchecked(self.major()).serialize(serializer)
@@ -140,6 +168,33 @@ mod tests {
         }
         assert_eq!(parse("0", "USD"), Err("not_positive"));
         assert_eq!(parse("0.00", "USD"), Err("not_positive"));
+        assert_eq!(parse("0000000001", "JPY"), Ok(1));
+        assert_eq!(check_form("0.0001"), Ok(()));
+        assert_eq!(check_form("0.0"), Err(AmountError::NotPositive));
+        assert_eq!(check_form("1,000"), Err(AmountError::Form));
+        assert_eq!(check_form("10000000000"), Err(AmountError::TooLong));
+    }
+
+    #[test]
+    fn currencies_are_capitals_with_minor_units() {
+        for (code, decimals) in [("JPY", 0), ("USD", 2), ("KWD", 3), ("CLF", 4)] {
+            let currency = Currency::parse(code).unwrap();
+            assert_eq!((currency.code(), currency.decimals()), (code, decimals));
+        }
+        for bad in ["", "jpy", "Jpy", " JPY", "JPY ", "392", "AAA", "XAU", "XXX", "円"] {
+            assert_eq!(Currency::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn sums_are_checked() {
+        let money = |minor, code| Money { minor, currency: Currency::parse(code).unwrap() };
+        assert_eq!(money(700, "JPY").checked_add(money(300, "JPY")), Some(money(1000, "JPY")));
+        assert_eq!(money(300, "JPY").checked_sub(money(700, "JPY")), Some(money(-400, "JPY")));
+        assert_eq!(money(1, "JPY").checked_add(money(1, "USD")), None);
+        assert_eq!(money(1, "JPY").checked_sub(money(1, "USD")), None);
+        assert_eq!(money(i64::MAX, "JPY").checked_add(money(1, "JPY")), None);
+        assert_eq!(money(i64::MIN, "JPY").checked_sub(money(1, "JPY")), None);
     }
 
     #[test]
@@ -154,6 +209,17 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC*", digits in "[0-9.]{0,12}") {
+            for text in [&text, &digits] {
+                let form = check_form(text).is_ok();
+                for code in ["JPY", "USD", "KWD", "CLF"] {
+                    let parsed = Money::parse(text, Currency::parse(code).unwrap());
+                    proptest::prop_assert!(form || parsed.is_err());
+                }
+            }
+        }
+
         #[test]
         fn what_goes_out_comes_in_again(minor in 1i64..99_999_999) {
             for code in ["JPY", "USD", "KWD"] {

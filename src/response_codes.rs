@@ -20,14 +20,16 @@ pub enum OutcomeClass {
     Inquire,
 }
 
-/// Whether the same charge may be tried again later.
+/// Whether the same charge may be tried again later (contract section 7, renewals).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
     Later,
     Never,
+    /// Not a decline, or the gateway's own refusal.
     Unsaid,
 }
 
+/// One row of the table.
 pub struct ResponseCode {
     pub code: i64,
     pub outcome: OutcomeClass,
@@ -66,12 +68,13 @@ fn parse(line: &'static str) -> Option<ResponseCode> {
     Some(ResponseCode { code, outcome, retry, en: columns.next()?, ja: columns.next()? })
 }
 
+/// `None` for a code that the table does not have.
 pub fn find(code: i64) -> Option<&'static ResponseCode> {
     let table = &*TABLE;
     table.binary_search_by_key(&code, |row| row.code).ok().map(|position| &table[position])
 }
 
-/// The text for people (`responseDescription`).
+/// The text for people (`responseDescription`, contract section 4.3). A code that the table does not have gets a text too.
 pub fn text(code: i64, japanese: bool) -> &'static str {
     match (find(code), japanese) {
         (Some(row), true) => row.ja,
@@ -88,7 +91,7 @@ mod tests {
     #[test]
     fn every_line_is_a_row_with_both_texts() {
         let lines = include_str!("response_codes.tsv").lines().count() - 1;
-        assert_eq!(TABLE.len(), lines);
+        assert_eq!((TABLE.len(), lines), (223, 223));
         for (row, next) in TABLE.iter().zip(TABLE.iter().skip(1)) {
             assert!(row.code < next.code, "{} stands twice", next.code);
         }
@@ -116,5 +119,13 @@ mod tests {
         assert_eq!(class(94), Some(OutcomeClass::Inquire));
         assert_eq!(class(676), Some(OutcomeClass::Unknown));
         assert_eq!(find(41).map(|row| row.retry), Some(Retry::Never));
+    }
+
+    #[test]
+    fn texts_are_in_the_language_asked_for() {
+        assert_eq!(text(51, false), "Insufficient funds OR Insufficient funds/over credit limit");
+        assert_eq!(text(51, true), "残高不足または利用限度額超過です");
+        assert_eq!(text(9, false), "Unknown response code");
+        assert_eq!(text(9, true), "不明な応答コード");
     }
 }

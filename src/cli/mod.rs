@@ -1,5 +1,6 @@
 //! The command line. Exit codes: 0 done, 1 refused or failed, 2 not understood.
 
+mod bench;
 mod curl;
 mod keys;
 mod serve;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
     name = "fuda",
     version,
     after_help = "Examples:\n  fuda\n  fuda serve --listen 0.0.0.0:8080 --data /var/lib/fuda\n  \
-    fuda merchant add --legal-name 'アイベック株式会社' --country JP --currency JPY,USD --json\n  fuda key list"
+    fuda merchant add --legal-name 'アイベック株式会社' --country JP --currency JPY,USD --json\n  fuda key list\n  fuda bench"
 )]
 struct Cli {
     #[command(flatten)]
@@ -35,6 +36,8 @@ enum Command {
     /// Make, list and revoke key pairs
     #[command(subcommand)]
     Key(keys::KeyCommand),
+    /// Measure payments per second on this machine, beside the bare engine
+    Bench(bench::BenchArgs),
     /// Bring the database to this version's schema
     Migrate {
         /// Print one JSON object
@@ -73,6 +76,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         None | Some(Command::Serve(_)) => serve::serve(config).await,
         Some(Command::Merchant(command)) => keys::merchant(&config, command).await,
         Some(Command::Key(command)) => keys::key(&config, command).await,
+        Some(Command::Bench(args)) => bench::bench(&config, args).await,
         Some(Command::Migrate { json }) => store::migrate(&config, json).await,
     }
 }

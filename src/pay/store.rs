@@ -5,7 +5,7 @@ use crate::acquirer::Initiator;
 use crate::app::App;
 use crate::card::{Expiry, Scheme};
 use crate::codes::Code;
-use crate::db::{Row, Stmt, args};
+use crate::db::{Db, Row, Stmt, args};
 use crate::directory::Caller;
 use crate::error::Error;
 use crate::id::{EntityId, TokenId, TransactionId};
@@ -153,6 +153,12 @@ pub async fn due(app: &App, until: i64, limit: i64) -> Result<Vec<Transaction>, 
 pub async fn reread(app: &App, id: TransactionId) -> Result<Option<Transaction>, Error> {
     let sql = concat!("SELECT ", columns!(), " FROM transactions WHERE id = $1");
     app.db.rows(sql, args![id]).await?.first().map(read).transpose()
+}
+
+/// The newest approved charge of the whole store: the pattern that `fuda bench` repeats on the bare engine.
+pub async fn last_approved(db: &Db) -> Result<Option<Transaction>, Error> {
+    let sql = concat!("SELECT ", columns!(), " FROM transactions WHERE state = $1 ORDER BY ref DESC LIMIT 1");
+    db.rows(sql, args![State::Approved as i64]).await?.first().map(read).transpose()
 }
 
 fn read(row: &Row) -> Result<Transaction, Error> {
