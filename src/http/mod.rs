@@ -98,7 +98,12 @@ async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Re
     metrics::histogram!("fuda_http_seconds").record(elapsed.as_secs_f64());
     metrics::counter!("fuda_http_requests_total", "status" => status_class(status)).increment(1);
     let us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-    tracing::info!(request = request_id, method, route, status, us, "answered");
+    // A charge has a line of its own, with this id: one line for each is enough where all went well.
+    if status < 400 {
+        tracing::debug!(request = request_id, method, route, status, us, "answered");
+    } else {
+        tracing::info!(request = request_id, method, route, status, us, "answered");
+    }
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert("x-request-id", value);
     }

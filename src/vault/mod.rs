@@ -1,55 +1,30 @@
 //! Keep the card. Each record is sealed with AES-256-GCM under a random key of its own; that key is wrapped by a data key,
 //! and the data key by the master key, which stands outside the database. What a record is bound to (entity, mode, row,
-//! key version) is authenticated with it: a ciphertext moved to another row does not open. Erasing a record destroys
-//! its key with it.
+//! key version) is authenticated with it: a ciphertext moved to another row does not open (PCI DSS 3.5.1). Erasing a record
+//! destroys its key with it. The keys themselves: PCI DSS 3.6.1 and 3.7, in `keys` and `rows`.
 
 mod keys;
+mod rows;
+mod seal;
 
-pub use keys::KeySource;
+pub use keys::{KeySource, MasterKey};
+pub use seal::{Bound, Owner, Sealed};
 
 use crate::card::Pan;
 use crate::clock::Clock;
-use crate::db::{Db, Stmt, Written, args};
+use crate::db::Db;
 use crate::error::Error;
-use crate::id::{EntityId, TokenId, TransactionId};
+use crate::id::EntityId;
 use crate::random::Random;
 use aws_lc_rs::hmac;
-use keys::{Cipher, KeyBytes};
+use keys::{Cipher, Key};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use zeroize::Zeroizing;
 
 /// Numbers are padded to this before sealing, so that a ciphertext does not tell their length.
 const PADDED: usize = 24;
-
-/// What each key in `vault_keys` is for; at the first start one of each is made, in this order from id 1 on.
-const DATA: &str = "data";
-const FINGERPRINT: &str = "fingerprint";
-const CREDENTIAL: &str = "credential";
-const REQUEST: &str = "request";
-const PURPOSES: [&str; 4] = [DATA, FINGERPRINT, CREDENTIAL, REQUEST];
-
-/// What a sealed record belongs to.
-pub enum Owner {
-    Token(TokenId),
-    Transaction(TransactionId),
-    WebhookSecret,
-}
-
-pub struct Bound {
-    pub entity: EntityId,
-    pub live: bool,
-    pub owner: Owner,
-}
-
-/// A record as it stands in its row.
-#[derive(Clone, Debug)]
-pub struct Sealed {
-    /// The data key that wraps `wrapped_key`.
-    pub key_id: i64,
-    pub wrapped_key: Vec<u8>,
-    pub ciphertext: Vec<u8>,
-}
 
 #[derive(Clone)]
 pub struct Vault(Arc<Inner>);
@@ -67,11 +42,10 @@ struct Inner {
 impl Vault {
     /// Opens the keys of this database; makes them, and a key file, only where there are none yet.
     pub async fn open(db: &Db, source: &KeySource, clock: &Clock, random: &Random) -> Result<Vault, Error> {
-        let mut rows = read_rows(db).await?;
-        let loaded = source.load()?;
-        let master = match (loaded, source) {
+        let mut rows = rows::read(db).await?;
+        let master = match (MasterKey::load(source)?, source) {
             (Some(key), _) => key,
-            (None, KeySource::File(path)) if rows.is_empty() => keys::create_file(path, random)?,
+            (None, KeySource::File(path)) if rows.is_empty() => MasterKey::create_file(path, random)?,
             (None, _) => {
                 return Err(Error::internal(format!(
                     "the vault key {} is missing, but the database holds data sealed with it: put the key back, or name \
@@ -80,10 +54,9 @@ impl Vault {
                 )));
             }
         };
-        let master = Cipher::new(&master)?;
+        let master = master.cipher()?;
         if rows.is_empty() {
-            create_rows(db, &master, clock, random).await?;
-            rows = read_rows(db).await?;
+            rows = rows::create(db, &master, clock, random).await?;
         }
         let mut data = BTreeMap::new();
         let mut others: BTreeMap<&str, hmac::Key> = BTreeMap::new();
@@ -92,20 +65,17 @@ impl Vault {
                 let place = source.place();
                 Error::internal(format!("the vault key in {place} is not the one that this database was sealed with"))
             })?;
-            match PURPOSES.into_iter().find(|purpose| *purpose == row.purpose) {
-                Some(DATA) => {
-                    data.insert(row.id, Arc::new(Cipher::new(&key)?));
-                }
-                Some(purpose) => {
-                    others.insert(purpose, hmac::Key::new(hmac::HMAC_SHA256, key.as_slice()));
-                }
-                None => {}
+            if row.purpose == rows::DATA {
+                data.insert(row.id, Arc::new(Cipher::new(&key)?));
+            } else {
+                others.insert(&row.purpose, hmac::Key::new(hmac::HMAC_SHA256, key.bytes()));
             }
         }
         let mut take = |purpose: &str| {
             others.remove(purpose).ok_or_else(|| Error::internal(format!("the database has no {purpose} key")))
         };
-        let (fingerprint, credential, request) = (take(FINGERPRINT)?, take(CREDENTIAL)?, take(REQUEST)?);
+        let (fingerprint, credential) = (take(rows::FINGERPRINT)?, take(rows::CREDENTIAL)?);
+        let request = take(rows::REQUEST)?;
         let inner = Inner { master, data: RwLock::new(data), fingerprint, credential, request, random: random.clone() };
         Ok(Vault(Arc::new(inner)))
     }
@@ -130,8 +100,8 @@ impl Vault {
 
     pub fn open_text(&self, bound: &Bound, sealed: &Sealed) -> Result<Zeroizing<String>, Error> {
         let bytes = self.open_bytes(bound, sealed)?;
-        let text = String::from_utf8(bytes.to_vec()).map_err(|_| Error::internal("a sealed record holds no text"))?;
-        Ok(Zeroizing::new(text))
+        let text = std::str::from_utf8(&bytes).map_err(|_| Error::internal("a sealed record holds no text"))?;
+        Ok(Zeroizing::new(text.to_owned()))
     }
 
     fn seal_bytes(&self, bound: &Bound, plain: &[u8]) -> Result<Sealed, Error> {
@@ -140,11 +110,11 @@ impl Vault {
             let (id, key) = data.last_key_value().ok_or_else(|| Error::internal("the vault has no data key"))?;
             (*id, key.clone())
         };
-        let record_key = Zeroizing::new(self.0.random.bytes::<32>());
+        let record_key = Key::new(&self.0.random);
         let associated = bound.associated(key_id);
         Ok(Sealed {
             key_id,
-            wrapped_key: data_key.seal(&self.0.random, &associated, record_key.as_slice())?,
+            wrapped_key: data_key.seal(&self.0.random, &associated, record_key.bytes())?,
             ciphertext: Cipher::new(&record_key)?.seal(&self.0.random, &associated, plain)?,
         })
     }
@@ -153,8 +123,8 @@ impl Vault {
         let data_key = self.0.data.read().unwrap_or_else(PoisonError::into_inner).get(&sealed.key_id).cloned();
         let data_key = data_key.ok_or_else(|| Error::internal("a record was sealed with an unknown data key"))?;
         let associated = bound.associated(sealed.key_id);
-        let record_key = data_key.open(&associated, &sealed.wrapped_key)?;
-        Cipher::new(&*key_bytes(&record_key)?)?.open(&associated, &sealed.ciphertext)
+        let record_key = data_key.open_key(&associated, &sealed.wrapped_key)?;
+        Cipher::new(&record_key)?.open(&associated, &sealed.ciphertext)
     }
 
     /// Whether a record's data key is loaded; if not, another process made it: [`Vault::refresh`].
@@ -164,10 +134,23 @@ impl Vault {
 
     /// Loads data keys that were made since.
     pub async fn refresh(&self, db: &Db) -> Result<(), Error> {
-        for row in read_rows(db).await?.iter().filter(|row| row.purpose == DATA) {
-            let cipher = Arc::new(Cipher::new(&*row.unwrap(&self.0.master)?)?);
-            self.0.data.write().unwrap_or_else(PoisonError::into_inner).entry(row.id).or_insert(cipher);
+        for row in rows::read(db).await?.iter().filter(|row| row.purpose == rows::DATA && !self.knows(row.id)) {
+            self.learn(row.id, &row.unwrap(&self.0.master)?)?;
         }
+        Ok(())
+    }
+
+    /// A new data key, for new records from now on (PCI DSS 3.7.4); older ones open as before. Other processes learn of
+    /// it by the first record under it that they meet.
+    pub async fn add_data_key(&self, db: &Db, clock: &Clock, random: &Random) -> Result<i64, Error> {
+        let (id, key) = rows::add_data_key(db, &self.0.master, clock, random).await?;
+        self.learn(id, &key)?;
+        Ok(id)
+    }
+
+    fn learn(&self, id: i64, key: &Key) -> Result<(), Error> {
+        let cipher = Arc::new(Cipher::new(key)?);
+        self.0.data.write().unwrap_or_else(PoisonError::into_inner).entry(id).or_insert(cipher);
         Ok(())
     }
 
@@ -197,76 +180,10 @@ impl Vault {
     }
 }
 
-impl Bound {
-    /// What is authenticated with the record and its key. All parts have a fixed length, so none can run into another.
-    fn associated(&self, key_id: i64) -> Vec<u8> {
-        let (kind, id) = match &self.owner {
-            Owner::Token(id) => (1, *id.as_bytes()),
-            Owner::Transaction(id) => (2, *id.as_bytes()),
-            Owner::WebhookSecret => (3, [0; 16]),
-        };
-        let mut bytes = Vec::with_capacity(64);
-        bytes.extend_from_slice(b"fuda vault 1");
-        bytes.extend_from_slice(self.entity.as_bytes());
-        bytes.extend_from_slice(&[u8::from(self.live), kind]);
-        bytes.extend_from_slice(&id);
-        bytes.extend_from_slice(&key_id.to_be_bytes());
-        bytes
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Vault")
     }
-}
-
-struct KeyRow {
-    id: i64,
-    purpose: String,
-    wrapped: Vec<u8>,
-}
-
-impl KeyRow {
-    fn unwrap(&self, master: &Cipher) -> Result<KeyBytes, Error> {
-        key_bytes(&master.open(&wrap_label(self.id, &self.purpose), &self.wrapped)?)
-    }
-}
-
-fn wrap_label(id: i64, purpose: &str) -> Vec<u8> {
-    format!("fuda key 1/{id}/{purpose}").into_bytes()
-}
-
-async fn read_rows(db: &Db) -> Result<Vec<KeyRow>, Error> {
-    let rows = db.rows("SELECT id, purpose, wrapped FROM vault_keys ORDER BY id", vec![]).await?;
-    let read = |row: &crate::db::Row| {
-        Ok(KeyRow { id: row.int(0)?, purpose: row.text(1)?.to_owned(), wrapped: row.bytes(2)?.to_vec() })
-    };
-    rows.iter().map(read).collect()
-}
-
-/// One of each, all or none. A process that was faster has made them: its rows are read instead.
-async fn create_rows(db: &Db, master: &Cipher, clock: &Clock, random: &Random) -> Result<(), Error> {
-    let mut writes = Vec::new();
-    for (id, purpose) in (1..).zip(PURPOSES) {
-        let key = Zeroizing::new(random.bytes::<32>());
-        let wrapped = master.seal(random, &wrap_label(id, purpose), key.as_slice())?;
-        writes.push(
-            Stmt::new(
-                "INSERT INTO vault_keys (id, purpose, wrapped, created_at) VALUES ($1, $2, $3, $4) \
-                 ON CONFLICT (id) DO NOTHING",
-                args![id, purpose, wrapped, clock.now()],
-            )
-            .exactly(1),
-        );
-    }
-    match db.write(writes).await? {
-        Written::Applied(_) | Written::GuardFailed(_) => Ok(()),
-        Written::Ambiguous => Err(Error::internal("the database was lost while its keys were being made: start again")),
-    }
-}
-
-fn key_bytes(bytes: &[u8]) -> Result<KeyBytes, Error> {
-    let mut key = Zeroizing::new([0; 32]);
-    if bytes.len() != key.len() {
-        return Err(Error::internal("an unwrapped key is not 32 bytes"));
-    }
-    key.copy_from_slice(bytes);
-    Ok(key)
 }
 
 fn digest(tag: &hmac::Tag) -> [u8; 32] {
@@ -279,6 +196,7 @@ fn digest(tag: &hmac::Tag) -> [u8; 32] {
 mod tests {
     use super::*;
     use crate::db::{Durability, Migration};
+    use crate::id::{TokenId, TransactionId};
     use std::os::unix::fs::PermissionsExt;
 
     const SCHEMA: &[Migration] = &[Migration {
@@ -310,31 +228,109 @@ mod tests {
         let (folder, db) = folder_and_db().await;
         let vault = open(&db, &KeySource::File(folder.join("vault.key"))).await.unwrap();
         let random = Random::system();
-        let (entity, other) = (EntityId::new(&random), EntityId::new(&random));
-        let (token, second) = (TokenId::new(&random), TokenId::new(&random));
+        let (entity, other, token) = (EntityId::new(&random), EntityId::new(&random), TokenId::new(&random));
+        let same_id = TransactionId::from_bytes(token.as_bytes()).unwrap();
         let pan = Pan::parse("4111111111111111").unwrap();
-        let sealed = vault.seal(&bound(entity, false, Owner::Token(token)), &pan).unwrap();
-        let opens = |bound: Bound, sealed: &Sealed| vault.open_pan(&bound, sealed).is_ok();
-        assert!(opens(bound(entity, false, Owner::Token(token)), &sealed));
-        assert!(!opens(bound(entity, false, Owner::Token(second)), &sealed));
-        assert!(!opens(bound(other, false, Owner::Token(token)), &sealed));
-        assert!(!opens(bound(entity, true, Owner::Token(token)), &sealed));
-        assert!(!opens(bound(entity, false, Owner::WebhookSecret), &sealed));
-        let again = vault.seal(&bound(entity, false, Owner::Token(token)), &pan).unwrap();
+        let place = bound(entity, false, Owner::Token(token));
+        let sealed = vault.seal(&place, &pan).unwrap();
+        assert_eq!(vault.open_pan(&place, &sealed).unwrap(), pan);
+        let second = vault.add_data_key(&db, &Clock::fixed(0), &random).await.unwrap();
+        let does_not_open = |place: Bound, sealed: &Sealed| {
+            let error = vault.open_pan(&place, sealed).unwrap_err();
+            assert!(error.cause().contains("does not open"), "{error:?}");
+        };
+        does_not_open(bound(entity, false, Owner::Token(TokenId::new(&random))), &sealed);
+        does_not_open(bound(other, false, Owner::Token(token)), &sealed);
+        does_not_open(bound(entity, true, Owner::Token(token)), &sealed);
+        does_not_open(bound(entity, false, Owner::Transaction(same_id)), &sealed);
+        does_not_open(bound(entity, false, Owner::WebhookSecret), &sealed);
+        does_not_open(place, &Sealed { key_id: second, ..sealed.clone() });
+        let again = vault.seal(&place, &pan).unwrap();
         assert_ne!(again.ciphertext, sealed.ciphertext);
-        let mixed = Sealed { wrapped_key: again.wrapped_key, ..sealed.clone() };
-        assert!(!opens(bound(entity, false, Owner::Token(token)), &mixed));
+        does_not_open(place, &Sealed { wrapped_key: again.wrapped_key, ..sealed.clone() });
         for at in 0..sealed.ciphertext.len() {
             let mut changed = sealed.clone();
             changed.ciphertext[at] ^= 1;
-            assert!(!opens(bound(entity, false, Owner::Token(token)), &changed));
+            does_not_open(place, &changed);
+            does_not_open(place, &Sealed { ciphertext: sealed.ciphertext[..at].to_vec(), ..sealed.clone() });
         }
-        let short =
-            vault.seal(&bound(entity, false, Owner::Token(token)), &Pan::parse("36227206271667").unwrap()).unwrap();
+        for at in 0..sealed.wrapped_key.len() {
+            let mut changed = sealed.clone();
+            changed.wrapped_key[at] ^= 1;
+            does_not_open(place, &changed);
+        }
+        let short = vault.seal(&place, &Pan::parse("36227206271667").unwrap()).unwrap();
         assert_eq!(short.ciphertext.len(), sealed.ciphertext.len());
-        assert_eq!(vault.fingerprint(entity, false, &pan), vault.fingerprint(entity, false, &pan));
-        assert_ne!(vault.fingerprint(entity, false, &pan), vault.fingerprint(other, false, &pan));
-        assert_ne!(vault.fingerprint(entity, false, &pan), vault.fingerprint(entity, true, &pan));
+        let secret = vault.seal_text(&bound(entity, true, Owner::WebhookSecret), "geheim").unwrap();
+        let text = vault.open_text(&bound(entity, true, Owner::WebhookSecret), &secret).unwrap();
+        assert_eq!(text.as_str(), "geheim");
+        assert!(vault.open_text(&bound(other, true, Owner::WebhookSecret), &secret).is_err());
+        let shown = format!("{vault:?} {sealed:?} {place:?}");
+        assert_eq!(shown, format!("Vault 52 bytes under key 1 {place:?}"));
+    }
+
+    #[tokio::test]
+    async fn digests_tell_apart_what_differs() {
+        let (folder, db) = folder_and_db().await;
+        let vault = open(&db, &KeySource::File(folder.join("vault.key"))).await.unwrap();
+        let random = Random::system();
+        let (entity, other) = (EntityId::new(&random), EntityId::new(&random));
+        let pan = Pan::parse("4111111111111111").unwrap();
+        let fingerprint = vault.fingerprint(entity, false, &pan);
+        assert_eq!(fingerprint, vault.fingerprint(entity, false, &Pan::parse("4111 1111 1111 1111").unwrap()));
+        assert!(fingerprint.len() == 32 && fingerprint.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
+        for different in [
+            vault.fingerprint(other, false, &pan),
+            vault.fingerprint(entity, true, &pan),
+            vault.fingerprint(entity, false, &Pan::parse("4000000000001091").unwrap()),
+        ] {
+            assert_ne!(fingerprint, different);
+        }
+        assert_ne!(vault.request_digest(&[b"ab", b"c"]), vault.request_digest(&[b"a", b"bc"]));
+        assert_ne!(vault.request_digest(&[b"ab"]), vault.request_digest(&[b"ab", b""]));
+        assert_ne!(vault.credential_digest("a"), vault.credential_digest("b"));
+        let reopened = open(&db, &KeySource::File(folder.join("vault.key"))).await.unwrap();
+        assert_eq!(reopened.fingerprint(entity, false, &pan), fingerprint);
+        assert_eq!(reopened.request_digest(&[b"ab"]), vault.request_digest(&[b"ab"]));
+        assert_eq!(reopened.credential_digest("a"), vault.credential_digest("a"));
+    }
+
+    #[tokio::test]
+    async fn data_keys_rotate_while_other_processes_serve() {
+        let (folder, db) = folder_and_db().await;
+        let source = KeySource::File(folder.join("vault.key"));
+        // Both start on an empty database: one makes the keys, both have the same.
+        let (first, second) = tokio::join!(open(&db, &source), open(&db, &source));
+        let (first, second) = (first.unwrap(), second.unwrap());
+        assert_eq!(first.credential_digest("a"), second.credential_digest("a"));
+        let (clock, random) = (Clock::fixed(0), Random::system());
+        let place = bound(EntityId::new(&random), false, Owner::Token(TokenId::new(&random)));
+        let pan = Pan::parse("4111111111111111").unwrap();
+        let old = first.seal(&place, &pan).unwrap();
+        let (one, two) =
+            tokio::join!(first.add_data_key(&db, &clock, &random), second.add_data_key(&db, &clock, &random));
+        let (one, two) = (one.unwrap(), two.unwrap());
+        assert_eq!([one.min(two), one.max(two)], [5, 6]);
+        let new = first.seal(&place, &pan).unwrap();
+        assert_eq!((old.key_id, new.key_id), (1, one));
+        assert!(!second.knows(one) && second.open_pan(&place, &new).is_err());
+        second.refresh(&db).await.unwrap();
+        let reopened = open(&db, &source).await.unwrap();
+        for vault in [&first, &second, &reopened] {
+            assert_eq!(vault.open_pan(&place, &old).unwrap(), pan);
+            assert_eq!(vault.open_pan(&place, &new).unwrap(), pan);
+        }
+        assert_eq!(reopened.seal(&place, &pan).unwrap().key_id, 6);
+    }
+
+    #[tokio::test]
+    async fn a_wrapped_key_does_not_change_its_purpose() {
+        let (folder, db) = folder_and_db().await;
+        let source = KeySource::File(folder.join("vault.key"));
+        open(&db, &source).await.unwrap();
+        let swap = "UPDATE vault_keys SET wrapped = (SELECT wrapped FROM vault_keys WHERE id = 2) WHERE id = 1";
+        db.write(vec![crate::db::Stmt::new(swap, vec![]).exactly(1)]).await.unwrap();
+        assert!(open(&db, &source).await.unwrap_err().cause().contains("not the one"));
     }
 
     #[tokio::test]
