@@ -145,7 +145,6 @@ async fn make_sandbox(app: &App) -> Result<(NewMerchant, TokenId), Error> {
         merchant,
         purpose: Purpose::StoreCard,
         money: Money::zero(currency),
-        source: CardSource::Card { card, cvc: None, store: true },
         initiator: Initiator::Customer,
         reason: Reason::Unscheduled,
         merchant_txn_ref: None,
@@ -154,7 +153,7 @@ async fn make_sandbox(app: &App) -> Result<(NewMerchant, TokenId), Error> {
         request_id: id::request_id(app.clock.now(), &app.random),
         body: Node::Null,
     };
-    let answer = charge(app, request).await?;
+    let answer = charge(app, request, CardSource::Card { card, cvc: None, store: true }).await?;
     let answer = Node::parse(answer.body.as_bytes())?;
     let token = answer.get("token").and_then(|token| token.get("id")).and_then(Node::text);
     Ok((made, token.and_then(TokenId::parse).ok_or_else(broken)?))

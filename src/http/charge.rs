@@ -95,8 +95,8 @@ async fn begin(app: &App, posted: Posted, purpose: Purpose, endpoint: &'static s
     if let Some(code) = checked.only_fault {
         return Err(Error::new(code));
     }
-    let request = checked.into_request(call, merchant, purpose, body, claim)?;
-    charge(app, request).await.map(Begun::Answered)
+    let (request, source) = checked.into_request(call, merchant, purpose, body, claim)?;
+    charge(app, request, source).await.map(Begun::Answered)
 }
 
 /// What the fields say, before the merchant is known.
@@ -148,7 +148,7 @@ impl Checked {
         purpose: Purpose,
         body: Node,
         claim: Option<Claim>,
-    ) -> Result<ChargeRequest, Error> {
+    ) -> Result<(ChargeRequest, CardSource), Error> {
         let method = body.get("payment_method");
         let word = |name| method.and_then(|method| method.get(name)).and_then(Node::text).unwrap_or_default();
         if !matches!(word("type"), "" | "scheme") {
@@ -165,12 +165,11 @@ impl Checked {
             }
             _ => return Err(Error::internal("a request without a source passed the checks")),
         };
-        Ok(ChargeRequest {
+        let request = ChargeRequest {
             caller: call.caller,
             merchant,
             purpose,
             money,
-            source,
             initiator: if word("initiator") == "merchant" { Initiator::Merchant } else { Initiator::Customer },
             reason: match word("reason") {
                 "recurring" => Reason::Recurring,
@@ -182,7 +181,8 @@ impl Checked {
             claim,
             request_id: call.request_id,
             body,
-        })
+        };
+        Ok((request, source))
     }
 }
 

@@ -47,7 +47,6 @@ pub struct ChargeRequest {
     pub merchant: Arc<Merchant>,
     pub purpose: Purpose,
     pub money: Money,
-    pub source: CardSource,
     pub initiator: Initiator,
     pub reason: Reason,
     pub merchant_txn_ref: Option<String>,
@@ -68,12 +67,12 @@ struct Instrument {
     to_store: Option<TokenId>,
 }
 
-pub async fn charge(app: &App, request: ChargeRequest) -> Result<Answer, Error> {
+pub async fn charge(app: &App, request: ChargeRequest, source: CardSource) -> Result<Answer, Error> {
     if let Some(answer) = look_up(app, &request).await? {
         return Ok(answer);
     }
     let acquirer = app.acquirer(request.caller.live).ok_or_else(|| Error::new(Code::Err1015))?;
-    let (instrument, request) = instrument(app, request).await?;
+    let instrument = instrument(app, &request, source).await?;
     let Some(intent) = write_intent(app, &request, &instrument, acquirer.as_ref()).await? else {
         // Another request took the key between our look-up and our write.
         return look_up(app, &request).await?.ok_or_else(|| Error::new(Code::Err1008));
@@ -90,16 +89,11 @@ async fn look_up(app: &App, request: &ChargeRequest) -> Result<Option<Answer>, E
 }
 
 /// Brings the card into memory: the request's own, or the token's, opened.
-async fn instrument(app: &App, mut request: ChargeRequest) -> Result<(Instrument, ChargeRequest), Error> {
-    // A placeholder of no card: the source is moved out of the request.
-    let source = std::mem::replace(&mut request.source, CardSource::Token(TokenId::new(&app.random)));
-    let instrument = match source {
+async fn instrument(app: &App, request: &ChargeRequest, source: CardSource) -> Result<Instrument, Error> {
+    match source {
         CardSource::Card { card, cvc, store } => {
-            if card.expiry.is_past(app.clock.now()) {
-                return Err(Error::new(Code::Err1002));
-            }
             let to_store = store.then(|| TokenId::new(&app.random));
-            Instrument { card, cvc, stored: None, to_store }
+            Ok(Instrument { card, cvc, stored: None, to_store })
         }
         CardSource::Token(id) => {
             let stored = tokens::for_charge(app, request.caller, id, &request.merchant.id).await?;
@@ -113,10 +107,9 @@ async fn instrument(app: &App, mut request: ChargeRequest) -> Result<(Instrument
                     "This merchant has not charged this card yet: its first charge must be the customer's.",
                 ));
             }
-            Instrument { card, cvc: None, stored: Some(stored), to_store: None }
+            Ok(Instrument { card, cvc: None, stored: Some(stored), to_store: None })
         }
-    };
-    Ok((instrument, request))
+    }
 }
 
 fn refuse_own_number(body: &Node, card: &Card) -> Result<(), Error> {

@@ -6,6 +6,7 @@
 mod charge;
 mod faults;
 mod refusals;
+mod schema;
 mod secrets;
 mod tokens;
 mod world;
@@ -48,6 +49,7 @@ fn main() {
         faults::clients_that_hang_up,
         faults::keys_are_scoped,
         faults::start_refusals,
+        schema::every_answer_is_as_documented,
         secrets::canary,
     ];
     let postgres = world::postgres().is_some();
@@ -55,6 +57,10 @@ fn main() {
         eprintln!(
             "FUDA_TEST_POSTGRES is not set: the PostgreSQL stories are ignored (./test starts a cluster for them)"
         );
+    }
+    let schemathesis = schema::schemathesis().is_some();
+    if !schemathesis {
+        eprintln!("FUDA_TEST_SCHEMATHESIS is not set: the schema stories are ignored (./test installs schemathesis)");
     }
     let trials = stories.into_iter().flat_map(|(name, story)| {
         [(Engine::Sqlite, "sqlite", false), (Engine::Postgres, "postgres", !postgres)].map(
@@ -64,7 +70,7 @@ fn main() {
                     runtime.block_on(story(engine));
                     Ok(())
                 })
-                .with_ignored_flag(ignored)
+                .with_ignored_flag(ignored || (name.starts_with("schema::") && !schemathesis))
             },
         )
     });
