@@ -104,6 +104,44 @@ pub async fn a_timeout_is_settled(engine: Engine) {
     panic!("a time-out was not settled within five seconds");
 }
 
+/// A process that dies between intent and outcome leaves a payment that the sweep reverses: at once where it knows itself
+/// alone (SQLite), past its `settle_after` where another process may be making it (PostgreSQL).
+pub async fn killed_in_the_middle(engine: Engine) {
+    let mut world = World::new(engine).await;
+    let mut body = world.card_charge("4000000000000259");
+    body["merchant_txn_ref"] = json!("cut");
+    let request = world.authed(world.http.post(world.url("payment")), &world.keys);
+    let running = tokio::spawn(request.header("idempotency-key", "cut").json(&body).send());
+    let state = async |world: &World| {
+        let query = format!("transaction/status?merchant_id={}&merchant_txn_ref=cut", world.keys.merchant);
+        let list = world.get(&query).await.1;
+        assert_eq!(list["transactions"].as_array().unwrap().len(), 1);
+        list["transactions"][0]["transaction_details"]["state"].as_str().unwrap().to_owned()
+    };
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    assert_eq!(state(&world).await, "PENDING");
+    if engine == Engine::Postgres {
+        // A second process starts and sweeps: it never touches what the first one is making.
+        let second = world.second_process();
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        assert_eq!(state(&world).await, "PENDING");
+        drop(second);
+    }
+    world.server.kill();
+    assert!(running.await.unwrap().is_err());
+    world.restart();
+    for _ in 0..100 {
+        if state(&world).await == "REVERSED" {
+            let request = world.authed(world.http.post(world.url("payment")), &world.keys);
+            let (status, replay) = answer(request.header("idempotency-key", "cut").json(&body)).await;
+            assert_eq!((status, &replay["gateway_response"]["code"]), (504, &json!("ERR1010")));
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("an intent without outcome was not reversed within ten seconds");
+}
+
 /// A client that hangs up changes nothing: each payment that was begun ends.
 pub async fn clients_that_hang_up(engine: Engine) {
     let world = World::new(engine).await;

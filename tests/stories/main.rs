@@ -46,6 +46,7 @@ fn main() {
         faults::one_key_two_hundred_clients,
         faults::two_processes_one_key,
         faults::a_timeout_is_settled,
+        faults::killed_in_the_middle,
         faults::clients_that_hang_up,
         faults::keys_are_scoped,
         faults::start_refusals,
