@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
 /// `FUDA_LOG` sets the level, as `RUST_LOG` does; `info` by default. Libraries' own traces stay off at any level: they
@@ -10,7 +11,12 @@ pub fn start_logs(json: bool) {
     let asked = std::env::var("FUDA_LOG").or_else(|_| std::env::var("RUST_LOG")).unwrap_or_else(|_| "info".to_owned());
     let quiet = "hyper=info,hyper_util=info,h2=info,rustls=info,tokio_postgres=info,axum_server=info";
     let filter = EnvFilter::try_new(format!("{asked},{quiet}")).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let colours = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(colours);
     let started = if json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
     if started.is_err() {
         eprintln!("fuda: logs were started twice");

@@ -3,6 +3,7 @@
 use super::{Dialect, Row};
 use crate::error::Error;
 
+#[derive(Clone, Copy)]
 pub struct Migration {
     pub version: i64,
     pub name: &'static str,
@@ -18,9 +19,9 @@ pub enum SchemaState {
 }
 
 pub const TABLE: &str = "CREATE TABLE IF NOT EXISTS fuda_schema (version {int} NOT NULL PRIMARY KEY, \
-     name {text} NOT NULL, checksum {text} NOT NULL) {strict}";
+     name {text} NOT NULL, checksum {text} NOT NULL, applied_at {int} NOT NULL) {strict}";
 pub const APPLIED: &str = "SELECT version, checksum FROM fuda_schema ORDER BY version";
-pub const RECORD: &str = "INSERT INTO fuda_schema (version, name, checksum) VALUES ($1, $2, $3)";
+pub const RECORD: &str = "INSERT INTO fuda_schema (version, name, checksum, applied_at) VALUES ($1, $2, $3, $4)";
 
 impl Migration {
     pub fn checksum(&self) -> String {

@@ -6,6 +6,7 @@ mod migrate;
 mod postgres;
 mod sqlite;
 mod value;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -16,7 +17,9 @@ pub use value::{Row, Value};
 
 use crate::clock::Clock;
 use crate::error::Error;
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// One statement of a write.
 #[derive(Clone, Debug)]
@@ -79,7 +82,36 @@ impl Dialect {
         for (word, sqlite, postgres) in words {
             text = text.replace(word, if self == Dialect::Sqlite { sqlite } else { postgres });
         }
-        if self == Dialect::Sqlite { text.replace('$', "?") } else { text }
+        if self == Dialect::Sqlite { question_marks(&text) } else { text }
+    }
+}
+
+/// Only a `$` before a digit: `'$.path'` in a JSON function stays.
+fn question_marks(text: &str) -> String {
+    let mut rest = text.chars().peekable();
+    let mut out = String::with_capacity(text.len());
+    while let Some(letter) = rest.next() {
+        let parameter = letter == '$' && rest.peek().is_some_and(char::is_ascii_digit);
+        out.push(if parameter { '?' } else { letter });
+    }
+    out
+}
+
+/// Translated texts. The sources are constants, so address and length tell them apart without reading them.
+#[derive(Default)]
+struct Texts(HashMap<(usize, usize), Arc<str>>);
+
+impl Texts {
+    fn key(sql: &'static str) -> (usize, usize) {
+        (sql.as_ptr().addr(), sql.len())
+    }
+
+    fn known(&self, sql: &'static str) -> Option<Arc<str>> {
+        self.0.get(&Texts::key(sql)).cloned()
+    }
+
+    fn get(&mut self, sql: &'static str, dialect: Dialect) -> Arc<str> {
+        self.0.entry(Texts::key(sql)).or_insert_with(|| dialect.translate(sql).into()).clone()
     }
 }
 
@@ -104,6 +136,7 @@ impl Db {
         matches!(self, Db::Sqlite(_))
     }
 
+    /// Reads; a statement that writes is refused. Nothing bounds the answer but its own LIMIT.
     pub async fn rows(&self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, Error> {
         match self {
             Db::Sqlite(engine) => engine.rows(sql, &args),
@@ -111,6 +144,7 @@ impl Db {
         }
     }
 
+    /// An error means that nothing was applied.
     pub async fn write(&self, statements: Vec<Stmt>) -> Result<Written, Error> {
         match self {
             Db::Sqlite(engine) => engine.write(statements).await,
@@ -121,23 +155,21 @@ impl Db {
     /// The database's own clock, epoch milliseconds: the one that all processes share.
     pub async fn now(&self) -> Result<i64, Error> {
         let rows = match self {
-            Db::Sqlite(engine) => engine.rows("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)", &[])?,
-            Db::Postgres(engine) => {
-                engine.rows("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)", &[]).await?
-            }
+            Db::Sqlite(engine) => engine.rows(sqlite::NOW, &[])?,
+            Db::Postgres(engine) => engine.rows(postgres::NOW, &[]).await?,
         };
-        rows.first().map_or(Ok(0), |row| row.int(0))
+        rows.first().ok_or_else(|| Error::internal("the database told no time"))?.int(0)
     }
 
     /// Applies what is missing; how many were.
-    pub async fn migrate(&self, migrations: &'static [Migration]) -> Result<usize, Error> {
+    pub async fn migrate(&self, migrations: &[Migration]) -> Result<usize, Error> {
         match self {
             Db::Sqlite(engine) => engine.migrate(migrations).await,
             Db::Postgres(engine) => engine.migrate(migrations).await,
         }
     }
 
-    pub async fn schema_state(&self, migrations: &'static [Migration]) -> Result<SchemaState, Error> {
+    pub async fn schema_state(&self, migrations: &[Migration]) -> Result<SchemaState, Error> {
         let exists = match self {
             Db::Sqlite(engine) => engine.rows("SELECT 1 FROM sqlite_schema WHERE name = 'fuda_schema'", &[])?,
             Db::Postgres(engine) => {

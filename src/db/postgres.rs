@@ -1,42 +1,51 @@
 //! PostgreSQL: a few connection tasks take batches from one queue. A batch is sent as one pipeline; if every guard holds
 //! it is committed as one transaction, otherwise it is rolled back and each write goes by itself, so that only the one
-//! at fault fails. Serialization failures and deadlocks are tried again, so the distributed engines that speak this
+//! at fault fails. Serialization failures, deadlocks and long waits for a row are tried again, so the distributed engines that speak this
 //! protocol serve too.
 
 use super::migrate::{self, Migration};
-use super::{Dialect, Row, Stmt, Value, Written};
+use super::value::refuse_nul;
+use super::wire::{self, cause, owned};
+use super::{Dialect, Row, Stmt, Texts, Value, Written};
 use crate::clock::Clock;
 use crate::error::Error;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
-use std::collections::HashMap;
+use deadpool_postgres::{Object, Pool, PoolError};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::Poll;
-use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
-use tokio_postgres::{Config, Statement};
+use tokio_postgres::Statement;
+use tokio_postgres::error::Severity;
+use tokio_postgres::types::ToSql;
 
 /// Writes that wait for a connection. When it is full, callers wait in turn.
 const QUEUE: usize = 1_024;
 
-/// Connections that write. More would only contend: each commit is shared by a batch.
+/// Connections that write, apart from the readers' so that no crowd of reads holds a write up. More would only contend:
+/// each commit is shared by a batch.
 const WRITERS: usize = 4;
 
 /// Writes that share one commit; few enough that one bad guard does not repeat many.
 const BATCH: usize = 64;
 
-/// Connections in all, readers included. A reader that finds none waits, at most [`WAIT_S`].
-const CONNECTIONS: usize = 12;
-const WAIT_S: u64 = 5;
+/// Connections that read. A read that finds none free waits, and fails after five seconds.
+const READERS: usize = 8;
 
 /// Tries of a write that the database asked to repeat; then the caller gets the error.
 const TRIES: u32 = 8;
 
+/// Two batches may take the same rows in another order. The first to wait so long gives up, sooner than the server looks
+/// for deadlocks (1 s), and goes again while no other writes. One message, so that it costs no round trip.
+const BEGIN_SHARED: &str = "BEGIN; SET LOCAL lock_timeout = '50ms'";
+
+/// With no other writer of this process a wait is for another process: long enough for its commit, but not for ever.
+const BEGIN_ALONE: &str = "BEGIN; SET LOCAL lock_timeout = '2s'";
+
 /// Any number that is ours: two processes that migrate at once wait for each other.
 const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(7203961)";
+
+pub const NOW: &str = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
 
 type Pending = (Vec<Stmt>, oneshot::Sender<Result<Written, Error>>);
 
@@ -44,68 +53,43 @@ type Pending = (Vec<Stmt>, oneshot::Sender<Result<Written, Error>>);
 pub struct Postgres(Arc<Inner>);
 
 pub struct Inner {
-    pool: Pool,
+    core: Arc<Core>,
+    /// `None` once closed. Only here, not with the tasks: they end when it is gone.
     queue: RwLock<Option<mpsc::Sender<Pending>>>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
-    texts: RwLock<HashMap<&'static str, Arc<str>>>,
+}
+
+/// What the connection tasks share.
+struct Core {
+    readers: Pool,
+    writers: Pool,
+    texts: RwLock<Texts>,
     clock: Clock,
+    /// Read by each attempt; written by one that met another, so that the two do not meet again.
+    turn: tokio::sync::RwLock<()>,
 }
 
 impl Postgres {
     pub async fn connect(url: &str, clock: Clock) -> Result<Postgres, Error> {
-        let mut config: Config = url
-            .parse()
-            .map_err(|_| Error::internal("--database-url is not a PostgreSQL URL: postgres://user@host/database"))?;
-        config.connect_timeout(Duration::from_secs(WAIT_S)).application_name("fuda");
-        let at = place(&config);
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(config, tls()?, recycling);
-        let wait = Some(Duration::from_secs(WAIT_S));
-        let pool = Pool::builder(manager)
-            .max_size(CONNECTIONS)
-            .timeouts(Timeouts { wait, create: wait, recycle: wait })
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(Error::internal)?;
-        let (queue, jobs) = mpsc::channel(QUEUE);
-        let inner = Inner {
-            pool,
-            queue: RwLock::new(Some(queue)),
-            tasks: Mutex::new(Vec::new()),
-            texts: RwLock::new(HashMap::new()),
-            clock,
-        };
-        let engine = Postgres(Arc::new(inner));
-        let version = engine.rows("SELECT CAST(current_setting('server_version_num') AS BIGINT)", &[]).await;
+        let config = wire::config(url)?;
+        let at = wire::place(&config);
+        let tls = wire::tls()?;
+        let readers = wire::pool(&config, &tls, READERS, false)?;
+        let writers = wire::pool(&config, &tls, WRITERS, true)?;
+        let core = Arc::new(Core { readers, writers, texts: RwLock::default(), clock, turn: Default::default() });
+        let version = core.rows("SELECT CAST(current_setting('server_version_num') AS BIGINT)", &[]).await;
         let version = version.map_err(|error| error.context(&format!("cannot reach PostgreSQL at {at}")))?;
         if version.first().map_or(Ok(0), |row| row.int(0))? < 130_000 {
             return Err(Error::internal(format!("PostgreSQL at {at} is older than 13")));
         }
+        let (queue, jobs) = mpsc::channel(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
-        let tasks = (0..WRITERS).map(|_| tokio::spawn(engine.clone().serve(jobs.clone()))).collect();
-        *engine.0.tasks.lock().await = tasks;
-        Ok(engine)
-    }
-
-    fn text(&self, sql: &'static str) -> Arc<str> {
-        if let Some(text) = self.0.texts.read().unwrap_or_else(PoisonError::into_inner).get(sql) {
-            return text.clone();
-        }
-        let text: Arc<str> = Dialect::Postgres.translate(sql).into();
-        self.0.texts.write().unwrap_or_else(PoisonError::into_inner).insert(sql, text.clone());
-        text
-    }
-
-    async fn client(&self) -> Result<Object, Error> {
-        self.0.pool.get().await.map_err(|error| Error::internal(format!("no connection to PostgreSQL: {error}")))
+        let tasks = (0..WRITERS).map(|_| tokio::spawn(core.clone().serve(jobs.clone()))).collect();
+        Ok(Postgres(Arc::new(Inner { core, queue: RwLock::new(Some(queue)), tasks: Mutex::new(tasks) })))
     }
 
     pub async fn rows(&self, sql: &'static str, args: &[Value]) -> Result<Vec<Row>, Error> {
-        let client = self.client().await?;
-        let statement = client.prepare_cached(&self.text(sql)).await.map_err(cause)?;
-        let args: Vec<&(dyn ToSql + Sync)> = args.iter().map(|value| value as _).collect();
-        let rows = client.query(&statement, &args).await.map_err(cause)?;
-        rows.iter().map(owned).collect()
+        self.0.core.rows(sql, args).await
     }
 
     pub async fn write(&self, statements: Vec<Stmt>) -> Result<Written, Error> {
@@ -116,102 +100,18 @@ impl Postgres {
         answer.await.map_err(|_| gone())?
     }
 
-    /// One connection task: takes what has gathered, and is done when the queue is closed and empty.
-    async fn serve(self, jobs: Arc<Mutex<mpsc::Receiver<Pending>>>) {
-        loop {
-            let mut batch = Vec::with_capacity(BATCH);
-            if jobs.lock().await.recv_many(&mut batch, BATCH).await == 0 {
-                return;
-            }
-            self.commit(batch).await;
-        }
-    }
-
-    async fn commit(&self, batch: Vec<Pending>) {
-        if batch.len() > 1 {
-            let writes: Vec<&[Stmt]> = batch.iter().map(|(statements, _)| statements.as_slice()).collect();
-            match self.attempt(&writes).await {
-                Ok(Attempt::Committed(results)) => {
-                    for ((_, answer), rows) in batch.into_iter().zip(results) {
-                        answer.send(Ok(Written::Applied(rows))).ok();
-                    }
-                    return;
-                }
-                Ok(Attempt::Lost) => {
-                    for (_, answer) in batch {
-                        answer.send(Ok(Written::Ambiguous)).ok();
-                    }
-                    return;
-                }
-                // Something in the batch is at fault, or must be repeated: one by one tells which.
-                Ok(Attempt::GuardFailed(_) | Attempt::Repeat) | Err(_) => {}
-            }
-        }
-        for (statements, answer) in batch {
-            answer.send(self.alone(&statements).await).ok();
-        }
-    }
-
-    async fn alone(&self, statements: &[Stmt]) -> Result<Written, Error> {
-        for attempt in 0..TRIES {
-            match self.attempt(&[statements]).await? {
-                Attempt::Committed(mut results) => return Ok(Written::Applied(results.pop().unwrap_or_default())),
-                Attempt::GuardFailed(position) => return Ok(Written::GuardFailed(position)),
-                Attempt::Lost => return Ok(Written::Ambiguous),
-                Attempt::Repeat => self.0.clock.sleep(u64::from(attempt * attempt) * 2).await,
-            }
-        }
-        Err(Error::internal("PostgreSQL kept asking to repeat a write"))
-    }
-
-    /// BEGIN and all statements in one pipeline, then COMMIT if all is well.
-    async fn attempt(&self, writes: &[&[Stmt]]) -> Result<Attempt, Error> {
-        let client = self.client().await?;
-        let mut prepared: Vec<(Statement, &Stmt)> = Vec::new();
-        for statement in writes.iter().flat_map(|write| write.iter()) {
-            if statement.args.iter().any(|value| matches!(value, Value::Text(text) if text.contains('\0'))) {
-                return Err(Error::internal("a text holds NUL, which PostgreSQL cannot store"));
-            }
-            prepared.push((client.prepare_cached(&self.text(statement.sql)).await.map_err(cause)?, statement));
-        }
-        let mut pipeline: Vec<Step<'_>> =
-            vec![Box::pin(async { client.batch_execute("BEGIN").await.map(|()| (vec![], 0)) })];
-        for (statement, source) in &prepared {
-            let client = &client;
-            pipeline.push(Box::pin(async move { run(client, statement, source).await }));
-        }
-        let mut outcome = in_order(pipeline).await.into_iter();
-        let begun = outcome.next();
-        if let Some(Err(error)) = begun {
-            return Err(cause(error));
-        }
-        let judged = judge(writes, outcome.collect());
-        let Ok(Attempt::Committed(_)) = judged else {
-            if client.batch_execute("ROLLBACK").await.is_err() {
-                // The connection is gone, and with it the transaction.
-                tracing::debug!("ROLLBACK on a lost connection");
-            }
-            return judged;
-        };
-        match client.batch_execute("COMMIT").await {
-            Ok(()) => judged,
-            Err(error) if repeatable(&error) => Ok(Attempt::Repeat),
-            Err(error) if error.code().is_some() => Err(cause(error)),
-            Err(_) => Ok(Attempt::Lost),
-        }
-    }
-
-    pub async fn migrate(&self, migrations: &'static [Migration]) -> Result<usize, Error> {
-        let mut client = self.client().await?;
+    pub async fn migrate(&self, migrations: &[Migration]) -> Result<usize, Error> {
+        let mut client = connection(&self.0.core.writers).await?;
         let transaction = client.transaction().await.map_err(cause)?;
         transaction.batch_execute(MIGRATION_LOCK).await.map_err(cause)?;
         transaction.batch_execute(&Dialect::Postgres.translate(migrate::TABLE)).await.map_err(cause)?;
         let applied = transaction.query(migrate::APPLIED, &[]).await.map_err(cause)?;
         let applied = applied.iter().map(owned).collect::<Result<Vec<_>, _>>()?;
         let missing = migrate::missing(migrations, &applied)?;
+        let now: i64 = transaction.query_one(NOW, &[]).await.and_then(|row| row.try_get(0)).map_err(cause)?;
         for migration in &missing {
             transaction.batch_execute(&migration.text(Dialect::Postgres)).await.map_err(cause)?;
-            let row: [&(dyn ToSql + Sync); 3] = [&migration.version, &migration.name, &migration.checksum()];
+            let row: [&(dyn ToSql + Sync); 4] = [&migration.version, &migration.name, &migration.checksum(), &now];
             transaction.execute(migrate::RECORD, &row).await.map_err(cause)?;
         }
         transaction.commit().await.map_err(cause)?;
@@ -221,7 +121,7 @@ impl Postgres {
     pub async fn durability_problem(&self) -> Result<Option<String>, Error> {
         let sql = "SELECT current_setting('fsync'), current_setting('synchronous_commit')";
         let rows = self.rows(sql, &[]).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
+        let row = rows.first().ok_or_else(|| Error::internal("PostgreSQL told no settings"))?;
         Ok(if row.text(0)? != "on" {
             Some("PostgreSQL runs with fsync = off".to_owned())
         } else if row.text(1)? == "off" {
@@ -234,10 +134,155 @@ impl Postgres {
     pub async fn close(&self) {
         self.0.queue.write().unwrap_or_else(PoisonError::into_inner).take();
         for task in self.0.tasks.lock().await.drain(..) {
-            task.await.ok();
+            if task.await.is_err() {
+                tracing::error!("a database writer ended by a panic");
+            }
         }
-        self.0.pool.close();
+        self.0.core.readers.close();
+        self.0.core.writers.close();
     }
+}
+
+async fn connection(pool: &Pool) -> Result<Object, Error> {
+    pool.get().await.map_err(|error| match error {
+        PoolError::Backend(error) => cause(error).context("no connection"),
+        other => Error::internal(format!("no connection to PostgreSQL: {other}")),
+    })
+}
+
+impl Core {
+    fn text(&self, sql: &'static str) -> Arc<str> {
+        if let Some(text) = self.texts.read().unwrap_or_else(PoisonError::into_inner).known(sql) {
+            return text;
+        }
+        self.texts.write().unwrap_or_else(PoisonError::into_inner).get(sql, Dialect::Postgres)
+    }
+
+    async fn rows(&self, sql: &'static str, args: &[Value]) -> Result<Vec<Row>, Error> {
+        refuse_nul(args)?;
+        let args: Vec<&(dyn ToSql + Sync)> = args.iter().map(|value| value as _).collect();
+        let mut again = true;
+        loop {
+            let client = connection(&self.readers).await?;
+            let found = match client.prepare_cached(&self.text(sql)).await {
+                Ok(statement) => client.query(&statement, &args).await,
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok(rows) => return rows.iter().map(owned).collect(),
+                // A pooled connection may have died while nobody looked; a read changes nothing, so it may go again.
+                Err(_) if again && client.is_closed() => again = false,
+                Err(error) => return Err(cause(error)),
+            }
+        }
+    }
+
+    /// One connection task: takes what has gathered, and is done when the queue is closed and empty.
+    async fn serve(self: Arc<Core>, jobs: Arc<Mutex<mpsc::Receiver<Pending>>>) {
+        loop {
+            let mut batch = Vec::with_capacity(BATCH);
+            if jobs.lock().await.recv_many(&mut batch, BATCH).await == 0 {
+                return;
+            }
+            self.commit(batch).await;
+        }
+    }
+
+    async fn commit(&self, batch: Vec<Pending>) {
+        let mut together = Ok(Attempt::Repeat);
+        if batch.len() > 1 {
+            let writes: Vec<&[Stmt]> = batch.iter().map(|(statements, _)| statements.as_slice()).collect();
+            together = self.attempt(&writes, false).await;
+            if let Ok(Attempt::Repeat) = together {
+                together = self.attempt(&writes, true).await;
+            }
+        }
+        match together {
+            Ok(Attempt::Committed(results)) => {
+                for ((_, answer), rows) in batch.into_iter().zip(results) {
+                    answer.send(Ok(Written::Applied(rows))).ok();
+                }
+            }
+            Ok(Attempt::Lost) => {
+                for (_, answer) in batch {
+                    answer.send(Ok(Written::Ambiguous)).ok();
+                }
+            }
+            // Something in the batch is at fault, or must be repeated: one by one tells which.
+            Ok(Attempt::GuardFailed(_) | Attempt::Repeat) | Err(_) => {
+                for (statements, answer) in batch {
+                    answer.send(self.alone(&statements).await).ok();
+                }
+            }
+        }
+    }
+
+    async fn alone(&self, statements: &[Stmt]) -> Result<Written, Error> {
+        for attempt in 0..TRIES {
+            match self.attempt(&[statements], attempt > 0).await? {
+                Attempt::Committed(mut results) => return Ok(Written::Applied(results.pop().unwrap_or_default())),
+                Attempt::GuardFailed(position) => return Ok(Written::GuardFailed(position)),
+                Attempt::Lost => return Ok(Written::Ambiguous),
+                Attempt::Repeat => self.clock.sleep(u64::from(attempt * attempt) * 2).await,
+            }
+        }
+        Err(Error::internal("PostgreSQL kept asking to repeat a write, or its rows stayed locked"))
+    }
+
+    async fn attempt(&self, writes: &[&[Stmt]], exclusive: bool) -> Result<Attempt, Error> {
+        if exclusive {
+            let _turn = self.turn.write().await;
+            self.transaction(writes, BEGIN_ALONE).await
+        } else {
+            let _turn = self.turn.read().await;
+            self.transaction(writes, BEGIN_SHARED).await
+        }
+    }
+
+    /// BEGIN and all statements in one pipeline, then COMMIT if all is well. An error means that nothing was applied.
+    async fn transaction(&self, writes: &[&[Stmt]], begin: &str) -> Result<Attempt, Error> {
+        let client = connection(&self.writers).await?;
+        let mut prepared: Vec<(Statement, &Stmt)> = Vec::with_capacity(writes.iter().map(|write| write.len()).sum());
+        for statement in writes.iter().flat_map(|write| write.iter()) {
+            refuse_nul(&statement.args)?;
+            prepared.push((client.prepare_cached(&self.text(statement.sql)).await.map_err(cause)?, statement));
+        }
+        let mut pipeline: Vec<Step<'_>> = Vec::with_capacity(prepared.len() + 1);
+        pipeline.push(Box::pin(async { Ok(client.batch_execute(begin).await.map(|()| (vec![], 0))?) }));
+        for (statement, source) in &prepared {
+            pipeline.push(Box::pin(run(&client, statement, source)));
+        }
+        let mut outcome = in_order(pipeline).await.into_iter();
+        if let Some(Err(Fault::Database(error))) = outcome.next() {
+            return not_begun(error);
+        }
+        let judged = judge(writes, outcome);
+        let Ok(Attempt::Committed(_)) = judged else {
+            if client.batch_execute("ROLLBACK").await.is_err() {
+                // The connection is gone or broken, and with it the transaction: nobody may be given it again.
+                drop(Object::take(client));
+            }
+            return judged;
+        };
+        match client.batch_execute("COMMIT").await {
+            Ok(()) => judged,
+            Err(error) if wire::repeatable(&error) => Ok(Attempt::Repeat),
+            Err(error) if wire::unclear(&error) => {
+                tracing::error!(cause = cause(error).cause(), "COMMIT was not answered");
+                drop(Object::take(client));
+                Ok(Attempt::Lost)
+            }
+            Err(error) => Err(cause(error)),
+        }
+    }
+}
+
+/// BEGIN failed and the statements were on their way. With the connection gone nothing was applied; on a living one (a
+/// cancelled BEGIN) each of them has committed by itself, so nobody may repeat them.
+fn not_begun(error: tokio_postgres::Error) -> Result<Attempt, Error> {
+    let alive =
+        |db: &tokio_postgres::error::DbError| !matches!(db.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
+    if error.as_db_error().is_some_and(alive) { Ok(Attempt::Lost) } else { Err(cause(error)) }
 }
 
 enum Attempt {
@@ -245,39 +290,52 @@ enum Attempt {
     Committed(Vec<Vec<Row>>),
     GuardFailed(usize),
     Repeat,
+    /// Whether it was applied is not known.
     Lost,
 }
 
-type Done = Result<(Vec<Row>, u64), tokio_postgres::Error>;
+enum Fault {
+    Database(tokio_postgres::Error),
+    /// The answer could not be read.
+    Reading(Error),
+}
+
+impl From<tokio_postgres::Error> for Fault {
+    fn from(error: tokio_postgres::Error) -> Fault {
+        Fault::Database(error)
+    }
+}
+
+type Done = Result<(Vec<Row>, u64), Fault>;
 type Step<'a> = Pin<Box<dyn Future<Output = Done> + Send + 'a>>;
 
 async fn run(client: &Object, statement: &Statement, source: &Stmt) -> Done {
     let args: Vec<&(dyn ToSql + Sync)> = source.args.iter().map(|value| value as _).collect();
     if statement.columns().is_empty() {
-        return client.execute(statement, &args).await.map(|count| (Vec::new(), count));
+        return Ok((Vec::new(), client.execute(statement, &args).await?));
     }
     let rows = client.query(statement, &args).await?;
     let count = rows.len() as u64;
-    // A column of an unknown type fails where it is read, as a wrong column does.
-    Ok((rows.iter().map(|row| owned(row).unwrap_or(Row(Vec::new()))).collect(), count))
+    // A column that cannot be read must fail the write before COMMIT.
+    Ok((rows.iter().map(owned).collect::<Result<_, _>>().map_err(Fault::Reading)?, count))
 }
 
 /// What the results of a pipeline mean, write by write. The position of a failed guard counts within its write.
-fn judge(writes: &[&[Stmt]], outcome: Vec<Done>) -> Result<Attempt, Error> {
-    let mut outcome = outcome.into_iter();
+fn judge(writes: &[&[Stmt]], mut outcome: impl Iterator<Item = Done>) -> Result<Attempt, Error> {
     let mut results = Vec::with_capacity(writes.len());
     for write in writes {
         let mut returned = Vec::new();
         for (position, statement) in write.iter().enumerate() {
             match outcome.next() {
-                Some(Ok((rows, count))) => {
+                Some(Ok((mut rows, count))) => {
                     if statement.rows.is_some_and(|rows| rows != count) {
                         return Ok(Attempt::GuardFailed(position));
                     }
-                    returned.extend(rows);
+                    returned.append(&mut rows);
                 }
-                Some(Err(error)) if repeatable(&error) => return Ok(Attempt::Repeat),
-                Some(Err(error)) => return Err(cause(error)),
+                Some(Err(Fault::Database(error))) if wire::repeatable(&error) => return Ok(Attempt::Repeat),
+                Some(Err(Fault::Database(error))) => return Err(cause(error)),
+                Some(Err(Fault::Reading(error))) => return Err(error),
                 None => return Err(Error::internal("a pipeline answered short")),
             }
         }
@@ -286,91 +344,26 @@ fn judge(writes: &[&[Stmt]], outcome: Vec<Done>) -> Result<Attempt, Error> {
     Ok(Attempt::Committed(results))
 }
 
-/// Polls all steps, each for the first time in its place, since a request is sent when it is first polled.
+/// Polls each step once in its place, since a request is sent when it is first polled; the answers come in the same
+/// order, so they are then awaited one after the other.
 async fn in_order(mut steps: Vec<Step<'_>>) -> Vec<Done> {
-    let mut results: Vec<Option<Done>> = steps.iter().map(|_| None).collect();
+    let mut early: Vec<Option<Done>> = Vec::with_capacity(steps.len());
     std::future::poll_fn(|context| {
-        let mut waiting = false;
-        for (step, result) in steps.iter_mut().zip(&mut results) {
-            if result.is_none() {
-                match step.as_mut().poll(context) {
-                    Poll::Ready(done) => *result = Some(done),
-                    Poll::Pending => waiting = true,
-                }
-            }
+        for step in &mut steps {
+            early.push(match step.as_mut().poll(context) {
+                Poll::Ready(done) => Some(done),
+                Poll::Pending => None,
+            });
         }
-        if waiting { Poll::Pending } else { Poll::Ready(()) }
+        Poll::Ready(())
     })
     .await;
-    results.into_iter().flatten().collect()
-}
-
-fn repeatable(error: &tokio_postgres::Error) -> bool {
-    error
-        .code()
-        .is_some_and(|code| *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED)
-}
-
-/// Code and message only: the detail of a PostgreSQL error quotes values.
-fn cause(error: tokio_postgres::Error) -> Error {
-    match error.as_db_error() {
-        Some(db) => Error::internal(format!("PostgreSQL: {} ({})", db.message(), db.code().code())),
-        None => Error::internal(format!("PostgreSQL: {error}")),
+    let mut results = Vec::with_capacity(steps.len());
+    for (step, done) in steps.into_iter().zip(early) {
+        results.push(match done {
+            Some(done) => done,
+            None => step.await,
+        });
     }
-}
-
-fn place(config: &Config) -> String {
-    use tokio_postgres::config::Host;
-    let host = match config.get_hosts().first() {
-        Some(Host::Tcp(host)) => host.clone(),
-        Some(Host::Unix(path)) => path.display().to_string(),
-        None => "localhost".to_owned(),
-    };
-    format!("{host}:{}", config.get_ports().first().copied().unwrap_or(5432))
-}
-
-/// Certificates are judged by the machine's own roots; whether TLS is used at all is the URL's `sslmode`.
-fn tls() -> Result<tokio_postgres_rustls::MakeRustlsConnect, Error> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(Error::internal)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(tokio_postgres_rustls::MakeRustlsConnect::new(config))
-}
-
-impl ToSql for Value {
-    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        match self {
-            Value::Null => Ok(IsNull::Yes),
-            Value::Int(value) if *ty == Type::INT8 => value.to_sql(ty, out),
-            Value::Text(value) if *ty == Type::TEXT => value.to_sql(ty, out),
-            Value::Bytes(value) if *ty == Type::BYTEA => value.to_sql(ty, out),
-            _ => Err(format!("{self:?} for a parameter of type {ty}").into()),
-        }
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    to_sql_checked!();
-}
-
-fn owned(row: &tokio_postgres::Row) -> Result<Row, Error> {
-    let mut values = Vec::with_capacity(row.len());
-    for (position, column) in row.columns().iter().enumerate() {
-        let value = match *column.type_() {
-            Type::INT8 => row.try_get::<_, Option<i64>>(position).map(Value::from),
-            Type::INT4 => row.try_get::<_, Option<i32>>(position).map(|value| Value::from(value.map(i64::from))),
-            Type::TEXT | Type::NAME | Type::VARCHAR => row.try_get::<_, Option<String>>(position).map(Value::from),
-            Type::BYTEA => row.try_get::<_, Option<Vec<u8>>>(position).map(Value::from),
-            ref other => return Err(Error::internal(format!("column {position} has type {other}"))),
-        };
-        values.push(value.map_err(cause)?);
-    }
-    Ok(Row(values))
+    results
 }

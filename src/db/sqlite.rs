@@ -3,11 +3,11 @@
 //! connections: each is bounded and indexed, and cheaper than a thread switch.
 
 use super::migrate::{self, Migration};
-use super::{Dialect, Durability, Row, Stmt, Value, Written};
+use super::value::refuse_nul;
+use super::{Dialect, Durability, Row, Stmt, Texts, Value, Written};
 use crate::error::Error;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, ToSql};
-use std::collections::HashMap;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,9 +25,11 @@ const READERS: usize = 4;
 /// Statement texts are constants of the program: this holds all of them.
 const STATEMENTS: usize = 256;
 
+pub const NOW: &str = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+
 enum Job {
     Write(Vec<Stmt>, oneshot::Sender<Result<Written, Error>>),
-    Migrate(&'static [Migration], oneshot::Sender<Result<usize, Error>>),
+    Migrate(Vec<Migration>, oneshot::Sender<Result<usize, Error>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -43,7 +45,7 @@ pub struct Inner {
 /// A connection with its translated statement texts.
 struct Engine {
     connection: Connection,
-    texts: HashMap<&'static str, String>,
+    texts: Texts,
 }
 
 impl Sqlite {
@@ -71,25 +73,25 @@ impl Sqlite {
         Ok(rows)
     }
 
-    /// A free reader if there is one, else the next in turn.
+    /// A free reader if there is one, else the next in turn. The turn moves on, so that callers spread out.
     fn reader(&self) -> MutexGuard<'_, Engine> {
-        for reader in &self.0.readers {
-            match reader.try_lock() {
+        let first = self.0.next.fetch_add(1, Ordering::Relaxed);
+        for offset in 0..READERS {
+            match self.0.readers[first.wrapping_add(offset) % READERS].try_lock() {
                 Ok(free) => return free,
                 Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => {}
             }
         }
-        let next = self.0.next.fetch_add(1, Ordering::Relaxed) % self.0.readers.len();
-        self.0.readers[next].lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.readers[first % READERS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub async fn write(&self, statements: Vec<Stmt>) -> Result<Written, Error> {
         self.ask(|answer| Job::Write(statements, answer)).await?
     }
 
-    pub async fn migrate(&self, migrations: &'static [Migration]) -> Result<usize, Error> {
-        self.ask(|answer| Job::Migrate(migrations, answer)).await?
+    pub async fn migrate(&self, migrations: &[Migration]) -> Result<usize, Error> {
+        self.ask(|answer| Job::Migrate(migrations.to_vec(), answer)).await?
     }
 
     pub async fn close(&self) {
@@ -130,10 +132,13 @@ fn run(mut engine: Engine, mut jobs: mpsc::Receiver<Job>) {
         match last {
             Some(Job::Migrate(migrations, answer)) => {
                 // A caller that is gone does not need the answer.
-                answer.send(engine.migrate(migrations)).ok();
+                answer.send(engine.migrate(&migrations)).ok();
             }
             Some(Job::Close(answer)) => {
+                // Later jobs are refused from here on; their senders are told that the writer has stopped.
+                drop(jobs);
                 engine.finish();
+                drop(engine);
                 answer.send(()).ok();
                 return;
             }
@@ -159,17 +164,20 @@ impl Engine {
             if writes { "OFF" } else { "ON" }
         );
         connection.execute_batch(&pragmas).map_err(cause)?;
-        Ok(Engine { connection, texts: HashMap::new() })
+        Ok(Engine { connection, texts: Texts::default() })
     }
 
     /// The rows it returned, and how many rows it touched or returned.
     fn execute(&mut self, sql: &'static str, args: &[Value]) -> Result<(Vec<Row>, u64), Error> {
-        let text = self.texts.entry(sql).or_insert_with(|| Dialect::Sqlite.translate(sql));
-        let mut statement = self.connection.prepare_cached(text).map_err(cause)?;
+        refuse_nul(args)?;
+        let text = self.texts.get(sql, Dialect::Sqlite);
+        let mut statement = self.connection.prepare_cached(&text).map_err(cause)?;
+        let wanted = statement.parameter_count();
+        if wanted != args.len() {
+            // SQLite would take a missing one for NULL.
+            return Err(Error::internal(format!("expected {wanted} parameters but got {}", args.len())));
+        }
         for (position, value) in args.iter().enumerate() {
-            if matches!(value, Value::Text(text) if text.contains('\0')) {
-                return Err(Error::internal("a text holds NUL, which PostgreSQL could not store either"));
-            }
             statement.raw_bind_parameter(position + 1, value).map_err(cause)?;
         }
         let columns = statement.column_count();
@@ -190,23 +198,40 @@ impl Engine {
         self.connection.execute_batch(sql).map_err(cause)
     }
 
+    /// BEGIN, COMMIT and the savepoints run for every write: not parsed each time.
+    fn step(&self, sql: &str) -> Result<(), Error> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(cause)?;
+        statement.raw_execute().map(|_| ()).map_err(cause)
+    }
+
     /// One transaction for the batch; each write is told its own result after the commit.
     fn commit(&mut self, batch: &mut Vec<Pending>) {
-        if let Err(error) = self.batch("BEGIN IMMEDIATE") {
-            for (_, answer) in batch.drain(..) {
-                answer.send(Err(Error::internal(error.cause()))).ok();
+        let committed = self.step("BEGIN IMMEDIATE").and_then(|()| {
+            let alone = batch.len() == 1;
+            let mut results = Vec::with_capacity(batch.len());
+            for (statements, _) in batch.iter() {
+                results.push(self.one(statements, alone)?);
             }
-            return;
-        }
-        let results: Vec<_> = batch.iter().map(|(statements, _)| self.one(statements)).collect();
-        // A failed COMMIT may have reached the disk: nobody can say.
-        let committed = self.batch("COMMIT");
-        if let Err(error) = &committed {
+            Ok((self.end(&results), results))
+        });
+        let (ended, results) = match committed {
+            Ok(committed) => committed,
+            Err(error) => {
+                // Before COMMIT: nothing of the batch was applied.
+                self.abandon();
+                for (_, answer) in batch.drain(..) {
+                    answer.send(Err(Error::internal(error.cause()))).ok();
+                }
+                return;
+            }
+        };
+        if let Err(error) = &ended {
             tracing::error!(cause = error.cause(), "COMMIT failed");
-            self.batch("ROLLBACK").ok();
+            self.abandon();
         }
         for ((_, answer), result) in batch.drain(..).zip(results) {
-            let result = match (&committed, result) {
+            let result = match (&ended, result) {
+                // A failed COMMIT may have reached the disk: nobody can say.
                 (Err(_), Ok(Written::Applied(_))) => Ok(Written::Ambiguous),
                 (_, result) => result,
             };
@@ -214,45 +239,71 @@ impl Engine {
         }
     }
 
-    fn one(&mut self, statements: &[Stmt]) -> Result<Written, Error> {
-        self.batch("SAVEPOINT w")?;
+    /// A write that is alone has no savepoint of its own: the transaction is it.
+    fn end(&self, results: &[Result<Written, Error>]) -> Result<(), Error> {
+        let undo = matches!(results, [only] if !matches!(only, Ok(Written::Applied(_))));
+        self.step(if undo { "ROLLBACK" } else { "COMMIT" })
+    }
+
+    fn abandon(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.batch("ROLLBACK")
+        {
+            tracing::error!(cause = error.cause(), "ROLLBACK failed");
+        }
+    }
+
+    /// The outer error is the batch's: its transaction can no longer be trusted.
+    fn one(&mut self, statements: &[Stmt], alone: bool) -> Result<Result<Written, Error>, Error> {
+        if !alone {
+            self.step("SAVEPOINT w")?;
+        }
+        let result = self.run_all(statements);
+        // Some errors (disk full, I/O, memory) end the whole transaction. What came after would commit by itself.
+        if self.connection.is_autocommit() {
+            let error = result.err().unwrap_or_else(|| Error::internal("SQLite ended the transaction"));
+            return Err(error.context("the batch was rolled back"));
+        }
+        if !alone {
+            if !matches!(result, Ok(Written::Applied(_))) {
+                self.step("ROLLBACK TO w")?;
+            }
+            self.step("RELEASE w")?;
+        }
+        Ok(result)
+    }
+
+    fn run_all(&mut self, statements: &[Stmt]) -> Result<Written, Error> {
         let mut returned = Vec::new();
         for (position, statement) in statements.iter().enumerate() {
-            match self.execute(statement.sql, &statement.args) {
-                Ok((_, count)) if statement.rows.is_some_and(|rows| rows != count) => {
-                    self.batch("ROLLBACK TO w; RELEASE w")?;
-                    return Ok(Written::GuardFailed(position));
-                }
-                Ok((rows, _)) => returned.extend(rows),
-                Err(error) => {
-                    self.batch("ROLLBACK TO w; RELEASE w")?;
-                    return Err(error);
-                }
+            let (mut rows, count) = self.execute(statement.sql, &statement.args)?;
+            if statement.rows.is_some_and(|rows| rows != count) {
+                return Ok(Written::GuardFailed(position));
             }
+            returned.append(&mut rows);
         }
-        self.batch("RELEASE w")?;
         Ok(Written::Applied(returned))
     }
 
-    fn migrate(&mut self, migrations: &'static [Migration]) -> Result<usize, Error> {
+    fn migrate(&mut self, migrations: &[Migration]) -> Result<usize, Error> {
         // The write lock is taken before the look, so two processes do not both apply.
         self.batch("BEGIN IMMEDIATE")?;
-        match self.migrate_locked(migrations) {
-            Ok(count) => self.batch("COMMIT").map(|()| count),
-            Err(error) => {
-                self.batch("ROLLBACK")?;
-                Err(error)
-            }
+        let result = self.migrate_locked(migrations).and_then(|count| self.batch("COMMIT").map(|()| count));
+        if result.is_err() {
+            self.abandon();
         }
+        result
     }
 
-    fn migrate_locked(&mut self, migrations: &'static [Migration]) -> Result<usize, Error> {
+    fn migrate_locked(&mut self, migrations: &[Migration]) -> Result<usize, Error> {
         self.batch(&Dialect::Sqlite.translate(migrate::TABLE))?;
         let (applied, _) = self.execute(migrate::APPLIED, &[])?;
         let missing = migrate::missing(migrations, &applied)?;
+        let (now, _) = self.execute(NOW, &[])?;
+        let now = now.first().map_or(Ok(0), |row| row.int(0))?;
         for migration in &missing {
             self.batch(&migration.text(Dialect::Sqlite))?;
-            let args = crate::args![migration.version, migration.name, migration.checksum()];
+            let args = crate::args![migration.version, migration.name, migration.checksum(), now];
             self.execute(migrate::RECORD, &args)?;
         }
         Ok(missing.len())

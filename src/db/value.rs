@@ -24,6 +24,15 @@ impl fmt::Debug for Value {
     }
 }
 
+/// PostgreSQL cannot store NUL in a text; SQLite would, so both refuse it.
+pub(super) fn refuse_nul(args: &[Value]) -> Result<(), Error> {
+    // Searched as bytes: this runs for every argument of every statement.
+    match args.iter().position(|value| matches!(value, Value::Text(text) if text.as_bytes().contains(&0))) {
+        Some(position) => Err(Error::internal(format!("argument {} holds NUL, which no text may", position + 1))),
+        None => Ok(()),
+    }
+}
+
 /// The arguments of a statement: `args![id, now, true]`.
 #[macro_export]
 macro_rules! args {
@@ -57,6 +66,18 @@ impl From<String> for Value {
 impl From<Vec<u8>> for Value {
     fn from(value: Vec<u8>) -> Value {
         Value::Bytes(value)
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(value: &[u8]) -> Value {
+        Value::Bytes(value.to_vec())
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Value {
+    fn from(value: &[u8; N]) -> Value {
+        Value::Bytes(value.to_vec())
     }
 }
 
