@@ -50,7 +50,7 @@ pub async fn serve(config: Config) -> Result<(), Error> {
     let app = make_app(&config, store).await?;
     if alone.is_some() {
         // Nobody else can be making these payments: a crash left them.
-        while recover::sweep(&app, true).await? >= 64 {}
+        recover::adopt(&app).await?;
     }
     if empty {
         let (merchant, token) = make_sandbox(&app).await?;
@@ -183,6 +183,16 @@ async fn run(app: &App, listener: TcpListener, probe: Probe) -> Result<(), Error
 
 /// What happens beside the requests: the sweep, changes of keys, the database's clock, the gauges.
 async fn background(app: App, metrics: metrics_exporter_prometheus::PrometheusHandle, stop: CancellationToken) {
+    let sweeping = app.clone();
+    let sweep_stop = stop.clone();
+    // By itself: a bank that hangs must not stop the clock and the gauges.
+    let sweep = tokio::spawn(async move {
+        while sweep_stop.run_until_cancelled(sweeping.clock.sleep(recover::SWEEP_MS)).await.is_some() {
+            if let Err(error) = recover::sweep(&sweeping).await {
+                tracing::error!(cause = error.cause(), "a sweep failed: the next one tries again");
+            }
+        }
+    });
     let refreshing = app.clone();
     let refresh_stop = stop.clone();
     let refresh = tokio::spawn(async move {
@@ -196,18 +206,17 @@ async fn background(app: App, metrics: metrics_exporter_prometheus::PrometheusHa
     while stop.run_until_cancelled(app.clock.sleep(recover::SWEEP_MS)).await.is_some() {
         round = round.wrapping_add(1);
         if let Err(error) = one_round(&app, round).await {
-            tracing::error!(cause = error.cause(), "a sweep failed: the next one tries again");
+            tracing::error!(cause = error.cause(), "the database could not be asked: the next round tries again");
         }
         metrics.run_upkeep();
     }
-    if refresh.await.is_err() {
-        tracing::error!("the directory's task panicked");
+    if refresh.await.is_err() || sweep.await.is_err() {
+        tracing::error!("a background task panicked");
     }
 }
 
 async fn one_round(app: &App, round: u32) -> Result<(), Error> {
     app.read_database_clock().await?;
-    recover::sweep(app, false).await?;
     let (count, oldest) = recover::unsettled(app).await?;
     let age_ms = oldest.map_or(0, |at| app.clock.now() - at);
     #[allow(clippy::cast_precision_loss)] // gauges are floats; no money here

@@ -19,6 +19,7 @@ use crate::pay::transaction::{Address, Details, ReturnUrl};
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 pub async fn payment(State(app): State<App>, posted: Posted) -> Response {
     run(app, posted, Purpose::Purchase, "payment").await
@@ -53,7 +54,10 @@ async fn run(app: App, posted: Posted, purpose: Purpose, endpoint: &'static str)
         ..posted.call.about()
     };
     // A reference that holds a card's number is refused, and not repeated in the refusal either.
-    let about = About { merchant_txn_ref: about.merchant_txn_ref.filter(|text| !contains_any_number(text)), ..about };
+    let number = posted.body.get("card").map(|card| digits(body_text(card, "number"))).unwrap_or_default();
+    let holds =
+        |text: &str| contains_any_number(text) || (number.len() >= 12 && digits(text).contains(number.as_str()));
+    let about = About { merchant_txn_ref: about.merchant_txn_ref.filter(|text| !holds(text)), ..about };
     // The flow has a task of its own: a client that hangs up drops this future, not the payment.
     let tasks = app.tasks.clone();
     let flow = tasks.spawn(async move { begin(&app, posted, purpose, endpoint).await });
@@ -65,6 +69,11 @@ async fn run(app: App, posted: Posted, purpose: Purpose, endpoint: &'static str)
             answer::refuse(&about, Error::internal("a payment's task panicked; its intent is recovered by the sweep"))
         }
     }
+}
+
+/// Also of a number that is mistyped: a refusal never repeats it.
+fn digits(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(text.chars().filter(char::is_ascii_digit).collect())
 }
 
 fn short(text: &str) -> Option<&str> {

@@ -77,6 +77,7 @@ pub async fn charge(app: &App, request: ChargeRequest, source: CardSource) -> Re
         // Another request took the key between our look-up and our write.
         return look_up(app, &request).await?.ok_or_else(|| Error::new(Code::Err1008));
     };
+    refuse_stale(app, &intent, acquirer.as_ref())?;
     let outcome = send(app, &request, &instrument, &intent, acquirer.as_ref()).await;
     write_outcome(app, &request, &instrument, &intent, outcome).await
 }
@@ -156,6 +157,13 @@ async fn write_intent(
         // Never sent: if the intent is there after all, the sweep reverses it.
         Written::Ambiguous => Err(Error::internal("the database was lost while an intent was being written")),
     }
+}
+
+/// An intent that waited long for its write may already be the sweep's: then nothing is sent, and the sweep ends it.
+fn refuse_stale(app: &App, intent: &Transaction, acquirer: &dyn Acquirer) -> Result<(), Error> {
+    let deadline_ms = i64::try_from(acquirer.abilities().deadline_ms).unwrap_or(i64::MAX / 4);
+    let late = intent.settle_after.is_some_and(|limit| app.database_now() + deadline_ms >= limit);
+    if late { Err(Error::internal("an intent's write took too long: nothing was sent")) } else { Ok(()) }
 }
 
 fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument, acquirer: &dyn Acquirer) -> Transaction {
@@ -339,8 +347,27 @@ async fn lost_to_the_sweep(
     result: i64,
     response_code: Option<i64>,
 ) -> Result<Answer, Error> {
-    app.db.write(vec![store::attempt_result(intent.id, result, response_code, app.clock.now())]).await?;
+    let mut writes = vec![store::attempt_result(intent.id, result, response_code, app.clock.now())];
+    if result == store::RESULT_APPROVED {
+        // The bank may have acted after the reversal was confirmed: it is reversed once more.
+        writes.push(store::reopen(intent.id, app.database_now()));
+    }
+    app.db.write(writes).await?;
     let now = store::reread(app, intent.id).await?.ok_or_else(|| Error::internal("an intent is gone"))?;
+    if now.state == State::Pending {
+        return Err(Error::internal("an outcome's write was refused although its intent stands"));
+    }
     tracing::warn!(transaction = %intent.id, "an answer came after the payment was given up: it is being reversed");
-    Ok(envelope::answer(&now, &request.merchant, &request.request_id))
+    let answer = envelope::answer(&now, &request.merchant, &request.request_id);
+    if request.claim.is_none() {
+        return Ok(answer);
+    }
+    // The key's first answer is the one that every repeat gets.
+    match app.db.write(vec![idempotency::first_answer(intent.id, &answer)]).await? {
+        Written::Applied(rows) => match rows.first() {
+            Some(row) => Ok(Answer::new(answer.status, row.text(0)?.to_owned())),
+            None => Ok(answer),
+        },
+        Written::GuardFailed(_) | Written::Ambiguous => Err(Error::internal("the database was lost")),
+    }
 }

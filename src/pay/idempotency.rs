@@ -73,6 +73,15 @@ pub fn settle(id: TransactionId, answer: &Answer) -> Stmt {
     )
 }
 
+/// Keeps this answer unless one stands already; returns the one that stands.
+pub fn first_answer(id: TransactionId, answer: &Answer) -> Stmt {
+    Stmt::new(
+        "UPDATE idempotency SET status = COALESCE(status, $2), answer = COALESCE(answer, $3) \
+         WHERE transaction_id = $1 RETURNING answer",
+        args![id, i64::from(answer.status), answer.body.as_str()],
+    )
+}
+
 /// `None`: the key is free. An answer: this request was answered before. ERR1007: the key belongs to another request.
 /// ERR1008: the first one runs, or its result is not known yet.
 pub async fn look_up(app: &App, claim: &Claim) -> Result<Option<Answer>, Error> {

@@ -21,11 +21,16 @@ const TAKEN_AT_ONCE: i64 = 64;
 /// Waits between tries of a reversal, seconds; the last one repeats until the bank answers or an operator settles it.
 const BACKOFF_S: [i64; 8] = [1, 2, 5, 15, 60, 300, 1_800, 3_600];
 
-/// Takes what is due. `everything` also takes what is not due yet: only for a process that knows itself to be alone.
-pub async fn sweep(app: &App, everything: bool) -> Result<usize, Error> {
-    let until = if everything { i64::MAX } else { app.database_now() };
-    let due = store::due(app, until, TAKEN_AT_ONCE).await?;
-    let count = due.len();
+/// Makes what a crash left due at once: only for a process that knows itself to be alone.
+pub async fn adopt(app: &App) -> Result<(), Error> {
+    let sql = "UPDATE transactions SET settle_after = $1 WHERE settle_after > $1 AND state = $2";
+    app.db.write(vec![Stmt::new(sql, args![app.database_now(), State::Pending as i64])]).await?;
+    Ok(())
+}
+
+/// Takes what is due.
+pub async fn sweep(app: &App) -> Result<(), Error> {
+    let due = store::due(app, app.database_now(), TAKEN_AT_ONCE).await?;
     let mut running = tokio::task::JoinSet::new();
     for transaction in due {
         let app = app.clone();
@@ -37,7 +42,7 @@ pub async fn sweep(app: &App, everything: bool) -> Result<usize, Error> {
         });
     }
     while running.join_next().await.is_some() {}
-    Ok(count)
+    Ok(())
 }
 
 /// How many payments wait to be settled, and since when the oldest does.

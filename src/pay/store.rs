@@ -12,6 +12,9 @@ use crate::id::{EntityId, TokenId, TransactionId};
 use crate::money::{Currency, Money};
 use crate::vault::Sealed;
 
+/// How long a row that this version cannot read is left alone, milliseconds.
+const UNREADABLE_MS: i64 = 60_000;
+
 /// Attempt rows: what was sent.
 pub const CHARGE: i64 = 1;
 pub const REVERSAL: i64 = 2;
@@ -114,6 +117,14 @@ pub fn update(before: &Transaction, after: &Transaction) -> Stmt {
     .exactly(1)
 }
 
+/// A late approval of what was reversed already: due again. Touches no row in any other state.
+pub fn reopen(id: TransactionId, now: i64) -> Stmt {
+    Stmt::new(
+        "UPDATE transactions SET state = $2, settle_after = $3 WHERE id = $1 AND state = $4",
+        args![id, State::Unknown as i64, now, State::Reversed as i64],
+    )
+}
+
 /// `None` for an unknown id, another entity's, the other mode's, and for what was never sent.
 pub async fn find(app: &App, caller: Caller, id: TransactionId) -> Result<Option<Transaction>, Error> {
     let sql = concat!(
@@ -146,7 +157,20 @@ pub async fn find_by_reference(
 pub async fn due(app: &App, until: i64, limit: i64) -> Result<Vec<Transaction>, Error> {
     let sql =
         concat!("SELECT ", columns!(), " FROM transactions WHERE settle_after <= $1 ORDER BY settle_after LIMIT $2");
-    app.db.rows(sql, args![until, limit]).await?.iter().map(read).collect()
+    let rows = app.db.rows(sql, args![until, limit]).await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in &rows {
+        match read(row) {
+            Ok(transaction) => found.push(transaction),
+            Err(error) => {
+                // One row of a newer version must not stop the others; it waits for a process that can read it.
+                tracing::error!(cause = error.cause(), "a transaction that is due cannot be read");
+                let sql = "UPDATE transactions SET settle_after = settle_after + $2 WHERE ref = $1";
+                app.db.write(vec![Stmt::new(sql, args![row.int(0)?, UNREADABLE_MS])]).await?;
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The row as it stands now, whoever asks: for flows that must see what became of their own write.

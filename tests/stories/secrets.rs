@@ -93,6 +93,11 @@ fn bodies(world: &World, number: &str) -> Vec<Value> {
     }
     let mut reference = good.clone();
     reference["merchant_txn_ref"] = json!(number);
+    // Mistyped in both places: the refusal repeats neither.
+    let mut mistyped = good.clone();
+    mistyped["card"]["number"] = json!(format!("{number}0"));
+    mistyped["merchant_txn_ref"] = json!(format!("{number}0"));
+    bodies.push(mistyped);
     let mut unknown = good.clone();
     unknown[number] = json!({number: number});
     let mut token = world.token_charge(number);
