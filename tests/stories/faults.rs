@@ -142,6 +142,18 @@ pub async fn killed_in_the_middle(engine: Engine) {
     panic!("an intent without outcome was not reversed within ten seconds");
 }
 
+/// SIGTERM: what is in flight gets its answer, then the process ends well.
+pub async fn a_stop_finishes_what_is_in_flight(engine: Engine) {
+    let mut world = World::new(engine).await;
+    let body = world.card_charge("4000000000000259");
+    let request = world.authed(world.http.post(world.url("payment")), &world.keys).json(&body);
+    let running = tokio::spawn(answer(request));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(tokio::task::block_in_place(|| world.server.stop()), Some(0));
+    let (status, answered) = running.await.unwrap();
+    assert_eq!((status, &answered["gateway_response"]["code"]), (504, &json!("ERR1010")));
+}
+
 /// A client that hangs up changes nothing: each payment that was begun ends.
 pub async fn clients_that_hang_up(engine: Engine) {
     let world = World::new(engine).await;
@@ -217,6 +229,16 @@ pub async fn start_refusals(engine: Engine) {
     let wrong = refused(&["merchant", "list"], &[("FUDA_VAULT_KEY", &"ab".repeat(32))]);
     assert!(wrong.contains("not the one that this database was sealed with"), "{wrong}");
     world.server.kill();
+    let file = world.folder.join("a file");
+    std::fs::write(&file, "").unwrap();
+    let output = fuda(&file, None).arg("serve").output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("cannot make the data folder"), "{text}");
+    let config = world.folder.join("fuda.toml");
+    std::fs::write(&config, "lissen = \"127.0.0.1:0\"\n").unwrap();
+    let unknown = refused(&["serve", "--config", config.to_str().unwrap()], &[]);
+    assert!(unknown.contains("lissen"), "{unknown}");
     let key = world.folder.join("vault.key");
     let kept = std::fs::read(&key).unwrap();
     std::fs::remove_file(&key).unwrap();

@@ -47,6 +47,7 @@ fn main() {
         faults::two_processes_one_key,
         faults::a_timeout_is_settled,
         faults::killed_in_the_middle,
+        faults::a_stop_finishes_what_is_in_flight,
         faults::clients_that_hang_up,
         faults::keys_are_scoped,
         faults::start_refusals,
@@ -67,7 +68,7 @@ fn main() {
         [(Engine::Sqlite, "sqlite", false), (Engine::Postgres, "postgres", !postgres)].map(
             |(engine, label, ignored)| {
                 Trial::test(format!("{label}::{name}"), move || {
-                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
                     runtime.block_on(story(engine));
                     Ok(())
                 })
