@@ -1,7 +1,7 @@
 //! PostgreSQL: a few connection tasks take batches from one queue. A batch is sent as one pipeline; if every guard holds
 //! it is committed as one transaction, otherwise it is rolled back and each write goes by itself, so that only the one
-//! at fault fails. Serialization failures, deadlocks and long waits for a row are tried again, so the distributed engines that speak this
-//! protocol serve too.
+//! at fault fails. Serialization failures, deadlocks and long waits for a row are tried again, so the distributed
+//! engines that speak this protocol serve too.
 
 use super::migrate::{self, Migration};
 use super::value::refuse_nul;

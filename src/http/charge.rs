@@ -323,7 +323,7 @@ fn check_texts(body: &Node, pan: Option<&Pan>, errors: &mut Vec<FieldError>) {
 /// A path of the client's own making is not repeated: it may be the number itself.
 pub fn known_path(path: &str) -> &str {
     let plain = path.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '.' | '1' | '2'));
-    if plain { path } else { "" }
+    if plain && !contains_any_number(path) { path } else { "" }
 }
 
 fn money(body: &Node, merchant: &Merchant, purpose: Purpose) -> Result<Money, Error> {

@@ -5,10 +5,10 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 use std::path::Path;
 
-const CANARY: &str = "4539578763621486";
+const CANARY: &str = "4000000000001091";
 const CVC: &str = "8675";
 /// An American Express card has four digits of cvc, which chance does not write.
-const CANARY_AMEX: &str = "371449635398431";
+const CANARY_AMEX: &str = "378282246310005";
 
 pub async fn canary(engine: Engine) {
     let mut world = World::new(engine).await;
