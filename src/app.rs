@@ -1,6 +1,7 @@
 //! Everything that a flow needs, passed in: no globals.
 
 use crate::acquirer::Acquirer;
+use crate::acquirer::faults::{Fault, Faulty};
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::directory::Directory;
@@ -29,6 +30,15 @@ impl App {
     /// Who answers for this mode. Test requests never reach a live acquirer; no live acquirer is built in yet.
     pub fn acquirer(&self, live: bool) -> Option<Arc<dyn Acquirer>> {
         (!live).then(|| self.sandbox.clone())
+    }
+
+    /// The acquirer for one request's own message, behind a line that fails as the request asked; the sandbox's only.
+    pub fn steered(&self, live: bool, fault: Option<Fault>) -> Option<Arc<dyn Acquirer>> {
+        let inner = self.acquirer(live)?;
+        Some(match fault {
+            Some(fault) if !live => Arc::new(Faulty { inner, fault, clock: self.clock.clone() }),
+            _ => inner,
+        })
     }
 
     /// The database's time by our clock and the last measured distance.

@@ -20,6 +20,9 @@ pub struct GlobalArgs {
     /// File of the vault key, outside of --data for live keys [default: DIR/vault.key]
     #[arg(long, global = true, env = "FUDA_VAULT_KEY_FILE", value_name = "FILE")]
     pub vault_key_file: Option<PathBuf>,
+    /// File of the sandbox bank's books [default: DIR/sandbox-bank.db]
+    #[arg(long, global = true, env = "FUDA_SANDBOX_BANK", value_name = "PATH")]
+    pub sandbox_bank: Option<PathBuf>,
 }
 
 /// Settings of `serve`.
@@ -31,9 +34,6 @@ pub struct ServeArgs {
     /// Where cardholders' browsers reach this gateway [default: http://LISTEN]
     #[arg(long, env = "FUDA_CHECKOUT_URL", value_name = "URL")]
     pub checkout_url: Option<String>,
-    /// File of the sandbox bank's books [default: DIR/sandbox-bank.db]
-    #[arg(long, env = "FUDA_SANDBOX_BANK", value_name = "PATH")]
-    pub sandbox_bank: Option<PathBuf>,
     /// `human` or `json` [default: human]
     #[arg(long, env = "FUDA_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -46,7 +46,6 @@ impl ServeArgs {
         ServeArgs {
             listen: text("FUDA_LISTEN"),
             checkout_url: text("FUDA_CHECKOUT_URL"),
-            sandbox_bank: text("FUDA_SANDBOX_BANK").map(PathBuf::from),
             log_format: text("FUDA_LOG_FORMAT"),
         }
     }
@@ -105,7 +104,7 @@ impl Config {
                 .unwrap_or_else(|| data.join("vault.key")),
             listen: serve.listen.clone().or(file.listen).unwrap_or_else(|| "127.0.0.1:8080".to_owned()),
             checkout_url,
-            sandbox_bank: serve
+            sandbox_bank: global
                 .sandbox_bank
                 .clone()
                 .or(file.sandbox_bank)

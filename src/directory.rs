@@ -23,6 +23,8 @@ pub struct Merchant {
     pub legal_name: String,
     pub country: String,
     pub currencies: Vec<Currency>,
+    /// How long an authorization holds the money, milliseconds.
+    pub hold_ms: i64,
 }
 
 /// Who called: an entity in one mode.
@@ -87,7 +89,11 @@ pub struct MerchantSpec {
     pub currencies: Vec<Currency>,
     pub entity: Option<EntityId>,
     pub live: bool,
+    pub hold_ms: i64,
 }
+
+/// How long a hold lasts where the merchant has no term of its own (contract 4.1): seven days, milliseconds.
+pub const HOLD_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
 const BUMP: &str = "UPDATE directory_version SET version = version + 1 WHERE id = 1";
 const INSERT_KEY: &str = "INSERT INTO api_keys (id, entity_id, live, api_key_digest, secret_key_digest, created_at) \
@@ -138,7 +144,7 @@ impl Directory {
     }
 
     pub async fn merchants(&self) -> Result<Vec<Merchant>, Error> {
-        let sql = "SELECT id, entity_id, legal_name, country, currencies FROM merchants ORDER BY number";
+        let sql = "SELECT id, entity_id, legal_name, country, currencies, hold_ms FROM merchants ORDER BY number";
         self.db.rows(sql, vec![]).await?.iter().map(merchant_from).collect()
     }
 
@@ -186,9 +192,17 @@ impl Directory {
         let merchant_id = self.next_merchant_id(&spec.country).await?;
         let currencies: Vec<&str> = spec.currencies.iter().map(Currency::code).collect();
         writes.push(Stmt::new(
-            "INSERT INTO merchants (id, entity_id, legal_name, country, currencies, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6)",
-            args![merchant_id.as_str(), entity_id, spec.legal_name, spec.country, currencies.join(","), now],
+            "INSERT INTO merchants (id, entity_id, legal_name, country, currencies, created_at, hold_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            args![
+                merchant_id.as_str(),
+                entity_id,
+                spec.legal_name,
+                spec.country,
+                currencies.join(","),
+                now,
+                spec.hold_ms
+            ],
         ));
         if let (Some(key), Some(secret)) = (&key, &secret) {
             writes.push(key.insert(entity_id, spec.live, now));
@@ -301,6 +315,7 @@ fn merchant_from(row: &Row) -> Result<Merchant, Error> {
         legal_name: row.text(2)?.to_owned(),
         country: row.text(3)?.to_owned(),
         currencies,
+        hold_ms: row.int(5)?,
     })
 }
 

@@ -7,9 +7,12 @@ pub mod http;
 pub mod pay;
 // What every flow is given.
 pub mod app;
-// Ask the bank; keep the card; who may call.
+// Ask the bank; keep the card; who may call; write it down; what happens later; what people did by hand.
 pub mod acquirer;
+pub mod audit;
 pub mod directory;
+pub mod jobs;
+pub mod ledger;
 pub mod vault;
 // The only code that knows which engine is running.
 pub mod db;

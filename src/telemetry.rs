@@ -29,12 +29,15 @@ pub fn start_metrics() -> Result<PrometheusHandle, Error> {
         .set_buckets(&buckets)
         .and_then(PrometheusBuilder::install_recorder)
         .map_err(Error::internal)?;
-    metrics::describe_counter!("fuda_charges_total", "Charges that ended, by state");
-    metrics::describe_counter!("fuda_reversals_total", "Charges without an answer that the bank confirmed as reversed");
+    metrics::describe_counter!("fuda_transactions_total", "Transactions that ended, by kind and state");
+    metrics::describe_counter!("fuda_settled_total", "Transactions without an answer whose result is known now");
     metrics::describe_counter!("fuda_http_requests_total", "Answers, by class of status");
     metrics::describe_histogram!("fuda_http_seconds", "Time from request to answer");
-    metrics::describe_gauge!("fuda_unsettled", "Payments without a known result");
-    metrics::describe_gauge!("fuda_unsettled_oldest_seconds", "Age of the oldest payment without a known result");
+    metrics::describe_gauge!("fuda_unsettled", "Transactions without a known result");
+    metrics::describe_gauge!("fuda_unsettled_oldest_seconds", "Age of the oldest of them");
+    metrics::describe_gauge!("fuda_unsettled_amount_minor", "Money without a known result, by currency");
+    metrics::describe_gauge!("fuda_jobs_due", "Jobs that are due or being worked on, by kind");
+    metrics::describe_gauge!("fuda_job_oldest_due_seconds", "How long the oldest due job is due, by kind");
     Ok(handle)
 }
 

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The lower the rank, the deeper the layer; a module imports its own rank's modules only where the list says so.
-const RANKS: [(&str, u32); 21] = [
+const RANKS: [(&str, u32); 24] = [
     ("card", 0),
     ("clock", 0),
     ("codes", 0),
@@ -16,6 +16,9 @@ const RANKS: [(&str, u32); 21] = [
     ("response_codes", 0),
     ("db", 1),
     ("vault", 2),
+    ("jobs", 2),
+    ("audit", 2),
+    ("ledger", 3),
     ("directory", 3),
     ("acquirer", 3),
     ("app", 4),

@@ -1,6 +1,7 @@
 //! Asking the bank: one trait, one kind of answer. An acquirer is one file or folder and one line where the program
 //! starts.
 
+pub mod faults;
 pub mod sandbox;
 
 use crate::card::{Cvc, Expiry, Pan};
@@ -18,6 +19,25 @@ pub struct Abilities {
     pub deadline_ms: u64,
     /// How late the host may still act on a message, milliseconds: before that, "not found" proves nothing.
     pub greatest_lateness_ms: i64,
+    /// What is done with a capture, refund or void without an answer. Charges are reversed.
+    pub capture: Settling,
+    pub refund: Settling,
+    pub void: Settling,
+    /// Whether the host can be asked what became of a message.
+    pub inquire: bool,
+    /// Whether the host gives back by itself what a capture leaves of its hold.
+    pub releases_remainder: bool,
+}
+
+/// How the result of a message without an answer is found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settling {
+    /// The host answers the same reference with its first answer: it is sent again.
+    Repeat,
+    /// The host is asked what became of it.
+    Inquire,
+    /// Neither: it stays listed until an operator settles it by hand.
+    Operator,
 }
 
 pub trait Acquirer: Send + Sync {
@@ -26,6 +46,7 @@ pub trait Acquirer: Send + Sync {
     fn send<'a>(&'a self, operation: Operation<'a>) -> BoxFuture<'a, Outcome>;
 }
 
+#[derive(Clone, Copy)]
 pub enum Operation<'a> {
     /// Hold the money.
     Authorize(Ask<'a>),
@@ -33,11 +54,30 @@ pub enum Operation<'a> {
     Purchase(Ask<'a>),
     /// Ask for nothing but whether the card is good.
     Verify(Ask<'a>),
+    /// Take the money that is held.
+    Capture(Follow<'a>),
+    /// Give money back that was taken.
+    Refund(Follow<'a>),
+    /// Let go of the money that is held.
+    Void(Follow<'a>),
+    /// Let go of what a capture left of its hold: `original` is the hold, `money` the remainder.
+    Release(Follow<'a>),
     /// Undo what became of `original`, if anything did.
     Reverse { original: &'a str },
+    /// Tell what became of `reference`: its first answer, or 25 when it is not known.
+    Inquire { reference: &'a str },
+}
+
+/// What follows an earlier message: both are named by our references.
+#[derive(Clone, Copy)]
+pub struct Follow<'a> {
+    pub reference: &'a str,
+    pub original: &'a str,
+    pub money: Money,
 }
 
 /// What every charge tells the bank. `reference` is ours and unique: the bank answers a repeat with its first answer.
+#[derive(Clone, Copy)]
 pub struct Ask<'a> {
     pub reference: &'a str,
     pub money: Money,

@@ -38,6 +38,9 @@ pub struct AddMerchant {
     /// An entity that exists: the new merchant shares its tokens and keys
     #[arg(long, value_name = "ID")]
     entity: Option<String>,
+    /// How long an authorization holds the money, from 1s to 31d: then it lapses
+    #[arg(long, value_name = "TIME", default_value = "7d")]
+    hold: String,
     /// Make live keys, not test keys
     #[arg(long)]
     live: bool,
@@ -93,6 +96,7 @@ async fn add_merchant(config: &Config, store: &Store, args: AddMerchant) -> Resu
             None => None,
         },
         live: args.live,
+        hold_ms: hold_ms(&args.hold)?,
     };
     store.check_live(config, args.live).await?;
     let made = store.directory.add_merchant(spec, &store.clock, &store.random).await?;
@@ -125,6 +129,14 @@ fn country(text: &str) -> Result<String, Error> {
     } else {
         Err(Error::internal("--country takes two letters, such as JP"))
     }
+}
+
+fn hold_ms(text: &str) -> Result<i64, Error> {
+    let days = jiff::SpanRelativeTo::days_are_24_hours();
+    let span = text.parse::<jiff::Span>().ok().and_then(|span| span.to_duration(days).ok());
+    let ms = span.and_then(|span| i64::try_from(span.as_millis()).ok());
+    ms.filter(|ms| (1_000..=31 * 24 * 60 * 60 * 1000).contains(ms))
+        .ok_or_else(|| Error::internal("--hold takes a time from 1s to 31d, such as 7d or 36h"))
 }
 
 fn currencies(texts: &[String]) -> Result<Vec<Currency>, Error> {

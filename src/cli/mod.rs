@@ -1,8 +1,11 @@
 //! The command line. Exit codes: 0 done, 1 refused or failed, 2 not understood.
 
+mod background;
 mod bench;
+mod books;
 mod curl;
 mod keys;
+mod reconcile;
 mod serve;
 mod store;
 
@@ -36,6 +39,13 @@ enum Command {
     /// Make, list and revoke key pairs
     #[command(subcommand)]
     Key(keys::KeyCommand),
+    /// List and settle what has no known result
+    Transactions(books::TransactionsArgs),
+    /// Check the ledger, show its balances
+    #[command(subcommand)]
+    Ledger(books::LedgerCommand),
+    /// Compare with the acquirer's own record; exit 1 when they differ
+    Reconcile(reconcile::ReconcileArgs),
     /// Measure payments per second on this machine, beside the bare engine
     Bench(bench::BenchArgs),
     /// Bring the database to this version's schema
@@ -76,6 +86,9 @@ async fn run(cli: Cli) -> Result<(), Error> {
         None | Some(Command::Serve(_)) => serve::serve(config).await,
         Some(Command::Merchant(command)) => keys::merchant(&config, command).await,
         Some(Command::Key(command)) => keys::key(&config, command).await,
+        Some(Command::Transactions(args)) => books::transactions(&config, args).await,
+        Some(Command::Ledger(command)) => books::ledger(&config, command).await,
+        Some(Command::Reconcile(args)) => reconcile::reconcile(&config, args).await,
         Some(Command::Bench(args)) => bench::bench(&config, args).await,
         Some(Command::Migrate { json }) => store::migrate(&config, json).await,
     }

@@ -1,5 +1,6 @@
 //! `fuda serve`: from an empty folder to answering in one step, and a stop that finishes what is in flight.
 
+use super::background;
 use super::curl;
 use super::store::Store;
 use crate::acquirer::sandbox::Sandbox;
@@ -8,15 +9,15 @@ use crate::app::App;
 use crate::card::{Card, Expiry, Pan};
 use crate::clock::Stopwatch;
 use crate::config::Config;
-use crate::directory::{Caller, MerchantSpec, NewMerchant, REFRESH_MS};
+use crate::directory::{Caller, HOLD_MS, MerchantSpec, NewMerchant};
 use crate::error::Error;
 use crate::http::{self, service::Probe};
 use crate::id::{self, TokenId};
 use crate::json::Node;
 use crate::money::{Currency, Money};
 use crate::pay::charge::{CardSource, ChargeRequest, Purpose, charge};
+use crate::pay::recover;
 use crate::pay::transaction::Details;
-use crate::pay::{idempotency, recover};
 use crate::telemetry;
 use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
@@ -33,9 +34,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a stop waits for connections; payments are waited for to their end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often forgotten idempotency keys are removed, in sweeps.
-const PURGE_EVERY: u32 = 60;
 
 pub async fn serve(config: Config) -> Result<(), Error> {
     let started = Stopwatch::start();
@@ -57,7 +55,7 @@ pub async fn serve(config: Config) -> Result<(), Error> {
         println!("{}", curl::welcome(&base_url(address), &merchant, token));
     }
     let stop = CancellationToken::new();
-    let background = tokio::spawn(background(app.clone(), metrics.clone(), stop.clone()));
+    let background = tokio::spawn(background::run(app.clone(), metrics.clone(), stop.clone()));
     println!("Fuda listens on {} (Ctrl-C stops it)", base_url(address));
     tracing::info!(%address, ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(0), "serving");
     run(&app, listener, Probe::new(metrics)).await?;
@@ -103,7 +101,7 @@ fn lock_sqlite(config: &Config, store: &Store) -> Result<Option<std::fs::File>, 
     }
 }
 
-async fn make_app(config: &Config, store: Store) -> Result<App, Error> {
+pub async fn make_app(config: &Config, store: Store) -> Result<App, Error> {
     let sandbox = Sandbox::open(&config.sandbox_bank, &store.clock, &store.random).await;
     let sandbox =
         sandbox.map_err(|error| error.context(&format!("the sandbox bank {}", config.sandbox_bank.display())))?;
@@ -129,6 +127,7 @@ async fn make_sandbox(app: &App) -> Result<(NewMerchant, TokenId), Error> {
         currencies: ["JPY", "USD", "EUR"].into_iter().filter_map(Currency::parse).collect(),
         entity: None,
         live: false,
+        hold_ms: HOLD_MS,
     };
     let made = app.directory.add_merchant(spec, &app.clock, &app.random).await?;
     let caller = Caller { entity: made.entity_id, live: false };
@@ -151,6 +150,7 @@ async fn make_sandbox(app: &App) -> Result<(NewMerchant, TokenId), Error> {
         details: Details::default(),
         claim: None,
         request_id: id::request_id(app.clock.now(), &app.random),
+        fault: None,
         body: Node::Null,
     };
     let answer = charge(app, request, CardSource::Card { card, cvc: None, store: true }).await?;
@@ -179,50 +179,4 @@ async fn run(app: &App, listener: TcpListener, probe: Probe) -> Result<(), Error
     server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let service = http::router(app.clone(), probe).into_make_service_with_connect_info::<SocketAddr>();
     server.serve(service).await.map_err(Error::internal)
-}
-
-/// What happens beside the requests: the sweep, changes of keys, the database's clock, the gauges.
-async fn background(app: App, metrics: metrics_exporter_prometheus::PrometheusHandle, stop: CancellationToken) {
-    let sweeping = app.clone();
-    let sweep_stop = stop.clone();
-    // By itself: a bank that hangs must not stop the clock and the gauges.
-    let sweep = tokio::spawn(async move {
-        while sweep_stop.run_until_cancelled(sweeping.clock.sleep(recover::SWEEP_MS)).await.is_some() {
-            if let Err(error) = recover::sweep(&sweeping).await {
-                tracing::error!(cause = error.cause(), "a sweep failed: the next one tries again");
-            }
-        }
-    });
-    let refreshing = app.clone();
-    let refresh_stop = stop.clone();
-    let refresh = tokio::spawn(async move {
-        while refresh_stop.run_until_cancelled(refreshing.clock.sleep(REFRESH_MS)).await.is_some() {
-            if let Err(error) = refreshing.directory.refresh().await {
-                tracing::error!(cause = error.cause(), "the directory could not be read again");
-            }
-        }
-    });
-    let mut round = 0_u32;
-    while stop.run_until_cancelled(app.clock.sleep(recover::SWEEP_MS)).await.is_some() {
-        round = round.wrapping_add(1);
-        if let Err(error) = one_round(&app, round).await {
-            tracing::error!(cause = error.cause(), "the database could not be asked: the next round tries again");
-        }
-        metrics.run_upkeep();
-    }
-    if refresh.await.is_err() || sweep.await.is_err() {
-        tracing::error!("a background task panicked");
-    }
-}
-
-async fn one_round(app: &App, round: u32) -> Result<(), Error> {
-    app.read_database_clock().await?;
-    let (count, oldest) = recover::unsettled(app).await?;
-    let age_ms = oldest.map_or(0, |at| app.clock.now() - at);
-    #[allow(clippy::cast_precision_loss)] // gauges are floats; no money here
-    {
-        metrics::gauge!("fuda_unsettled").set(count as f64);
-        metrics::gauge!("fuda_unsettled_oldest_seconds").set(age_ms as f64 / 1000.0);
-    }
-    if round.is_multiple_of(PURGE_EVERY) { idempotency::purge(app).await } else { Ok(()) }
 }

@@ -9,8 +9,10 @@ use crate::random::Random;
 use crate::vault::{KeySource, Vault};
 use std::os::unix::fs::DirBuilderExt;
 
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "first", sql: include_str!("../../migrations/0001_first.sql") }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "first", sql: include_str!("../../migrations/0001_first.sql") },
+    Migration { version: 2, name: "books", sql: include_str!("../../migrations/0002_books.sql") },
+];
 
 pub struct Store {
     pub db: Db,

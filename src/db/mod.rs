@@ -60,6 +60,22 @@ pub enum Durability {
     Off,
 }
 
+/// Which writes were running at a moment, by the database's own numbers for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Horizon {
+    /// Every write below has ended.
+    oldest_running: i64,
+    /// No write of this number or above has begun.
+    next: i64,
+}
+
+impl Horizon {
+    /// Whether every write that was running at `then` has ended by now.
+    pub fn is_past(&self, then: &Horizon) -> bool {
+        self.oldest_running >= then.next
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dialect {
     Sqlite,
@@ -159,6 +175,18 @@ impl Db {
             Db::Postgres(engine) => engine.rows(postgres::NOW, &[]).await?,
         };
         rows.first().ok_or_else(|| Error::internal("the database told no time"))?.int(0)
+    }
+
+    /// On SQLite writes go one after the other: none is running beside a read.
+    pub async fn horizon(&self) -> Result<Horizon, Error> {
+        match self {
+            Db::Sqlite(_) => Ok(Horizon { oldest_running: 0, next: 0 }),
+            Db::Postgres(engine) => {
+                let rows = engine.rows(postgres::HORIZON, &[]).await?;
+                let row = rows.first().ok_or_else(|| Error::internal("PostgreSQL told no snapshot"))?;
+                Ok(Horizon { oldest_running: row.int(0)?, next: row.int(1)? })
+            }
+        }
     }
 
     /// Applies what is missing; how many were.

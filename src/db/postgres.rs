@@ -47,6 +47,10 @@ const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(7203961)";
 
 pub const NOW: &str = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
 
+/// The oldest write that is running, and the next one's number.
+pub const HORIZON: &str = "SELECT CAST(CAST(pg_snapshot_xmin(s) AS TEXT) AS BIGINT), \
+     CAST(CAST(pg_snapshot_xmax(s) AS TEXT) AS BIGINT) FROM pg_current_snapshot() AS s";
+
 type Pending = (Vec<Stmt>, oneshot::Sender<Result<Written, Error>>);
 
 #[derive(Clone)]

@@ -39,6 +39,8 @@ pub struct Call {
     /// The caller's address as the connection has it.
     pub visited_ip: String,
     pub idempotency_key: Option<String>,
+    /// `Fuda-Sandbox-Fault`, as it came.
+    pub sandbox_fault: Option<String>,
     pub japanese: bool,
 }
 
@@ -61,6 +63,7 @@ impl FromRequestParts<App> for Call {
                 request_id: request_id(parts),
                 visited_ip: visited_ip(parts),
                 idempotency_key: parts.headers.get("idempotency-key").map(|key| lossless(key.as_bytes())),
+                sandbox_fault: parts.headers.get("fuda-sandbox-fault").map(|word| lossless(word.as_bytes())),
                 japanese: prefers_japanese(&parts.headers),
             }),
         }

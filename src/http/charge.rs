@@ -1,8 +1,10 @@
 //! `payment`, `authorization`, their v2 spellings, and `POST tokens`: from a body to a [`ChargeRequest`].
 
-use super::answer::{self, About};
-use super::call::{Call, KEY_LIMIT, Posted};
+use super::answer::About;
+use super::call::{Call, Posted};
+use super::flow::{Begun, body_text, check_headers, claim, detached};
 use super::{fields, shape};
+use crate::acquirer::faults::Fault;
 use crate::acquirer::{Initiator, Reason};
 use crate::app::App;
 use crate::card::{Card, Cvc, Expiry, Pan, PanError, contains_any_number, contains_number};
@@ -10,9 +12,8 @@ use crate::codes::Code;
 use crate::directory::Merchant;
 use crate::error::{Error, FieldError};
 use crate::id::TokenId;
-use crate::json::{Canonical, Node};
+use crate::json::Node;
 use crate::money::{Currency, Money};
-use crate::pay::Answer;
 use crate::pay::charge::{CardSource, ChargeRequest, Purpose, charge};
 use crate::pay::idempotency::{self, Claim};
 use crate::pay::transaction::{Address, Details, ReturnUrl};
@@ -58,17 +59,8 @@ async fn run(app: App, posted: Posted, purpose: Purpose, endpoint: &'static str)
     let holds =
         |text: &str| contains_any_number(text) || (number.len() >= 12 && digits(text).contains(number.as_str()));
     let about = About { merchant_txn_ref: about.merchant_txn_ref.filter(|text| !holds(text)), ..about };
-    // The flow has a task of its own: a client that hangs up drops this future, not the payment.
-    let tasks = app.tasks.clone();
-    let flow = tasks.spawn(async move { begin(&app, posted, purpose, endpoint).await });
-    match flow.await {
-        Ok(Ok(Begun::Answered(answer))) => answer::finished(answer),
-        Ok(Ok(Begun::Forbidden)) => answer::forbidden(),
-        Ok(Err(error)) => answer::refuse(&about, error),
-        Err(_) => {
-            answer::refuse(&about, Error::internal("a payment's task panicked; its intent is recovered by the sweep"))
-        }
-    }
+    let flow = app.clone();
+    detached(&app, about, async move { begin(&flow, posted, purpose, endpoint).await }).await
 }
 
 /// Also of a number that is mistyped: a refusal never repeats it.
@@ -78,11 +70,6 @@ fn digits(text: &str) -> Zeroizing<String> {
 
 fn short(text: &str) -> Option<&str> {
     (text.chars().take(46).count() <= 45).then_some(text)
-}
-
-enum Begun {
-    Answered(Answer),
-    Forbidden,
 }
 
 /// The contract's order: fields, merchant, idempotency look-up, a card number or expiry that is the only fault; then the
@@ -115,6 +102,7 @@ struct Checked {
     cvc: Option<Cvc>,
     expiry: Option<Expiry>,
     token: Option<TokenId>,
+    fault: Option<Fault>,
     /// ERR1001 or ERR1002, when nothing else is wrong.
     only_fault: Option<Code>,
 }
@@ -123,9 +111,7 @@ impl Checked {
     fn of(call: &Call, table: &[shape::Field], body: &Node, purpose: Purpose, now: i64) -> Result<Checked, Error> {
         let mut errors = Vec::new();
         shape::check(table, body, "", &mut errors);
-        if call.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.chars().count() > KEY_LIMIT) {
-            errors.push(FieldError::new("Idempotency-Key", "too_long", "Send 1 to 255 characters."));
-        }
+        let fault = check_headers(call, &mut errors);
         check_amount(body, &mut errors);
         check_urls(call, body, &mut errors);
         let token = check_source(body, purpose, &mut errors);
@@ -140,11 +126,11 @@ impl Checked {
         let cvc = check_cvc(card, pan.as_ref().ok(), &mut errors);
         check_texts(body, pan.as_ref().ok(), &mut errors);
         if errors.is_empty() && card_faults.len() == 1 {
-            return Ok(Checked { pan, cvc, expiry, token, only_fault: Some(card_faults[0].0) });
+            return Ok(Checked { pan, cvc, expiry, token, fault, only_fault: Some(card_faults[0].0) });
         }
         errors.extend(card_faults.into_iter().map(|(_, fault)| fault));
         if errors.is_empty() {
-            Ok(Checked { pan, cvc, expiry, token, only_fault: None })
+            Ok(Checked { pan, cvc, expiry, token, fault, only_fault: None })
         } else {
             Err(Error::fields(errors))
         }
@@ -189,14 +175,11 @@ impl Checked {
             details: details(&body, call.visited_ip),
             claim,
             request_id: call.request_id,
+            fault: self.fault,
             body,
         };
         Ok((request, source))
     }
-}
-
-fn body_text<'a>(body: &'a Node, name: &str) -> &'a str {
-    body.get(name).and_then(Node::text).unwrap_or_default()
 }
 
 /// The amount against its currency's decimals; both have been checked by themselves.
@@ -355,6 +338,7 @@ fn details(body: &Node, visited_ip: String) -> Details {
             cancel_url: url("cancel_url"),
         },
         time_zone: text(body, "time_zone"),
+        ..Details::default()
     }
 }
 
@@ -370,21 +354,4 @@ fn address(node: &Node) -> Address {
         state: text("state"),
         postal_code: text("postal_code"),
     }
-}
-
-/// The request as its key remembers it: method, path and body under a key of our own, without the cvc and with the
-/// number's fingerprint in the number's place (contract section 11).
-fn claim(app: &App, call: &Call, endpoint: &str, body: &Node, pan: Option<&Pan>) -> Option<Claim> {
-    let key = call.idempotency_key.as_ref()?;
-    let number = pan.map_or_else(String::new, |pan| app.vault.fingerprint(call.caller.entity, call.caller.live, pan));
-    let canonical = body.canonical(&|path, _| match path {
-        "card.cvc" => Canonical::Omit,
-        "card.number" => Canonical::Text(number.clone()),
-        _ => Canonical::Same,
-    });
-    Some(Claim {
-        caller: call.caller,
-        key_digest: app.vault.request_digest(&[b"key", key.as_bytes()]),
-        request_digest: app.vault.request_digest(&[b"POST", endpoint.as_bytes(), canonical.as_bytes()]),
-    })
 }

@@ -87,3 +87,22 @@ pub const CHANGED_CARD: &[Field] = &[
 ];
 
 pub const CHANGE: &[Field] = &[required("card", Kind::Object(CHANGED_CARD), "What the new card says.")];
+
+const PARENT: Field = required("transactionId", Kind::Uuid, "The transaction that this follows.").or("transaction_id");
+const NOTES: Field = optional("notes", Kind::Text { min: 0, max: 128 }, "For the merchant's own use.");
+
+pub const CAPTURE: &[Field] = &[
+    PARENT,
+    MERCHANT_ID,
+    required("amount", Kind::Amount, "Major units, at most what is held; the remainder is released."),
+    NOTES,
+];
+
+pub const REFUND: &[Field] = &[
+    PARENT,
+    MERCHANT_ID,
+    required("amount", Kind::Amount, "Major units, at most what is left of the captured amount."),
+    NOTES,
+];
+
+pub const VOID: &[Field] = &[PARENT, MERCHANT_ID, NOTES];

@@ -3,7 +3,10 @@
 pub mod answer;
 pub mod call;
 pub mod charge;
+pub mod explain;
 pub mod fields;
+pub mod flow;
+pub mod follow;
 pub mod openapi;
 pub mod query;
 pub mod service;
@@ -35,6 +38,10 @@ pub fn router(app: App, probe: Probe) -> Router {
         .route("/server-to-server-interface/authorization", post(charge::authorization))
         .route("/server-to-server-interface/paymentv2", post(charge::payment_v2))
         .route("/server-to-server-interface/authorizationv2", post(charge::authorization_v2))
+        .route("/server-to-server-interface/capture", post(follow::capture))
+        .route("/server-to-server-interface/refund", post(follow::refund))
+        .route("/server-to-server-interface/void", post(follow::void))
+        .route("/server-to-server-interface/transaction/{id}/explain", get(explain::by_id))
         .route("/server-to-server-interface/transaction/status", get(status::by_reference))
         .route("/server-to-server-interface/transaction/status/{id}", get(status::by_id))
         .route("/server-to-server-interface/tokens", get(tokens::list).post(charge::store_card))

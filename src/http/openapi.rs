@@ -1,11 +1,11 @@
 //! The OpenAPI 3.1 document, made from the tables that check requests, the types that answers are made of, and the codes'
 //! own table. A snapshot in the tests shows every change of the API in review.
 
-use super::fields::{CHANGE, CHARGE, STORE};
+use super::fields::{CAPTURE, CHANGE, CHARGE, REFUND, STORE, VOID};
 use super::shape::{Field, Kind};
 use super::{answer, status};
 use crate::codes::{Code, MEANINGS};
-use crate::pay::{envelope, tokens};
+use crate::pay::{envelope, explain, tokens};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -20,6 +20,7 @@ use utoipa::OpenApi;
     tokens::TokenAnswer,
     tokens::TokenList,
     status::StatusList,
+    explain::Story,
 )))]
 struct Answers;
 
@@ -56,6 +57,25 @@ const fn charge(path: &'static str, summary: &'static str) -> Endpoint {
     Endpoint { method: "post", path, summary, body, query: &[], success: (201, "Envelope"), refusals: CHARGED }
 }
 
+/// Each code's text says for which of the three it is.
+const FOLLOWED: &[Code] = &[
+    Code::Err1000,
+    Code::Err1004,
+    Code::Err1005,
+    Code::Err1006,
+    Code::Err1007,
+    Code::Err1008,
+    Code::Err1011,
+    Code::Err1015,
+    Code::Err1016,
+    Code::Err3019,
+];
+
+const fn follow(path: &'static str, summary: &'static str, body: (&'static str, &'static [Field])) -> Endpoint {
+    let success = (201, "Envelope");
+    Endpoint { method: "post", path, summary, body: Some(body), query: &[], success, refusals: FOLLOWED }
+}
+
 const TOKEN_PATH: &str = "/server-to-server-interface/tokens/{id}";
 
 const ENDPOINTS: &[Endpoint] = &[
@@ -63,6 +83,30 @@ const ENDPOINTS: &[Endpoint] = &[
     charge("/server-to-server-interface/authorization", "Hold money with a card or a stored card"),
     charge("/server-to-server-interface/paymentv2", "As payment; cards that need 3-D Secure are declined softly"),
     charge("/server-to-server-interface/authorizationv2", "As authorization, with the same remark"),
+    follow(
+        "/server-to-server-interface/capture",
+        "Take the money that an authorization holds",
+        ("CaptureRequest", CAPTURE),
+    ),
+    follow(
+        "/server-to-server-interface/refund",
+        "Give back money that was taken, at once or in parts",
+        ("RefundRequest", REFUND),
+    ),
+    follow(
+        "/server-to-server-interface/void",
+        "Let go of the money that an authorization holds",
+        ("VoidRequest", VOID),
+    ),
+    Endpoint {
+        method: "get",
+        path: "/server-to-server-interface/transaction/{id}/explain",
+        summary: "The story of a transaction, in English and Japanese",
+        body: None,
+        query: &[],
+        success: (200, "Story"),
+        refusals: &[Code::Err1004],
+    },
     Endpoint {
         method: "get",
         path: "/server-to-server-interface/transaction/status/{id}",
@@ -176,7 +220,7 @@ pub fn document() -> Value {
 
 fn operation(endpoint: &Endpoint) -> Value {
     let mut parameters = Vec::new();
-    if endpoint.path.ends_with("{id}") {
+    if endpoint.path.contains("{id}") {
         parameters.push(
             json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string", "format": "uuid"}}),
         );

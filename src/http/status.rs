@@ -6,10 +6,12 @@ use super::call::Call;
 use super::query::Query;
 use crate::app::App;
 use crate::codes::Code;
+use crate::directory::Merchant;
 use crate::error::{Error, FieldError};
 use crate::id::TransactionId;
 use crate::pay::envelope::{self, Envelope};
 use crate::pay::store;
+use crate::pay::transaction::{Kind, State as TransactionState, Transaction};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
@@ -26,18 +28,35 @@ pub struct StatusList {
 }
 
 pub async fn by_id(State(app): State<App>, call: Call, id: Result<Path<String>, PathRejection>) -> Response {
-    match find(&app, &call, id).await {
+    match status(&app, &call, id).await {
         Ok(envelope) => answer::object(200, &envelope),
         Err(error) => answer::refuse(&call.about(), error),
     }
 }
 
-async fn find(app: &App, call: &Call, id: Result<Path<String>, PathRejection>) -> Result<Envelope, Error> {
+async fn status(app: &App, call: &Call, id: Result<Path<String>, PathRejection>) -> Result<Envelope, Error> {
+    let transaction = find(app, call, id).await?;
+    let merchant = app.directory.merchant(call.caller, &transaction.merchant_id);
+    let merchant = merchant.ok_or_else(|| Error::new(Code::Err1004))?;
+    let refunded_minor = refunded_minor(app, &transaction).await?;
+    Ok(envelope::status(&transaction, &merchant, refunded_minor, call.japanese))
+}
+
+/// The caller's transaction with this id; whatever else the path holds is nobody's.
+pub async fn find(app: &App, call: &Call, id: Result<Path<String>, PathRejection>) -> Result<Transaction, Error> {
     let unknown = || Error::new(Code::Err1004);
     let id = id.ok().and_then(|Path(text)| TransactionId::parse(&text)).ok_or_else(unknown)?;
-    let transaction = store::find(app, call.caller, id).await?.ok_or_else(unknown)?;
-    let merchant = app.directory.merchant(call.caller, &transaction.merchant_id).ok_or_else(unknown)?;
-    Ok(envelope::status(&transaction, &merchant, call.japanese))
+    store::find(app, call.caller, id).await?.ok_or_else(unknown)
+}
+
+/// Refunds follow the capture, not its hold.
+async fn refunded_minor(app: &App, transaction: &Transaction) -> Result<i64, Error> {
+    if transaction.state != TransactionState::Captured {
+        return Ok(transaction.refunded_minor);
+    }
+    let children = store::children(app, transaction.id).await?;
+    let captures = children.iter().filter(|child| child.kind == Kind::Capture);
+    Ok(captures.map(|capture| capture.refunded_minor).sum())
 }
 
 pub async fn by_reference(State(app): State<App>, call: Call, RawQuery(query): RawQuery) -> Response {
@@ -55,12 +74,17 @@ pub async fn by_reference(State(app): State<App>, call: Call, RawQuery(query): R
         return answer::forbidden();
     };
     let reference = query.get("merchant_txn_ref").unwrap_or_default();
-    match store::find_by_reference(&app, call.caller, &merchant.id, reference).await {
-        Ok(found) => {
-            let transactions = found.iter().map(|one| envelope::status(one, &merchant, call.japanese)).collect();
-            let list = StatusList { success: true, status_code: 200, is_live: call.caller.live, transactions };
-            answer::object(200, &list)
-        }
+    match list(&app, &call, &merchant, reference).await {
+        Ok(list) => answer::object(200, &list),
         Err(error) => answer::refuse(&call.about(), error),
     }
+}
+
+async fn list(app: &App, call: &Call, merchant: &Merchant, reference: &str) -> Result<StatusList, Error> {
+    let mut transactions = Vec::new();
+    for one in &store::find_by_reference(app, call.caller, &merchant.id, reference).await? {
+        let refunded_minor = refunded_minor(app, one).await?;
+        transactions.push(envelope::status(one, merchant, refunded_minor, call.japanese));
+    }
+    Ok(StatusList { success: true, status_code: 200, is_live: call.caller.live, transactions })
 }

@@ -1,16 +1,18 @@
 //! A charge from end to end: purchase, authorization, and the zero-amount verification that stores a card. The story of
 //! the whole program; it runs in a task of its own, so a client that hangs up changes nothing.
 
+use super::attempts::{self, Message};
 use super::idempotency::{self, Claim};
-use super::state::{Event, apply};
+use super::outcome::{self, Flow};
 use super::tokens::{self, StoredCard};
 use super::transaction::{Details, Kind, Source, State, Transaction};
-use super::{Answer, envelope, store};
+use super::{Answer, store};
+use crate::acquirer::faults::Fault;
 use crate::acquirer::{Acquirer, Ask, Initiator, Operation, Outcome, Reason, StoredCredential};
 use crate::app::App;
 use crate::card::{Card, Cvc, contains_number};
 use crate::codes::Code;
-use crate::db::{Stmt, Written};
+use crate::db::Written;
 use crate::directory::{Caller, Merchant};
 use crate::error::{Error, FieldError};
 use crate::id::{TokenId, TransactionId};
@@ -18,10 +20,6 @@ use crate::json::Node;
 use crate::money::Money;
 use crate::vault::{Bound, Owner};
 use std::sync::Arc;
-
-/// How much longer than the acquirer's deadline a payment is left alone before the sweep takes it, milliseconds: room
-/// for the outcome's write and for clocks that differ.
-const MARGIN_MS: i64 = 2_000;
 
 /// Which message the money asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +51,8 @@ pub struct ChargeRequest {
     pub details: Details,
     pub claim: Option<Claim>,
     pub request_id: String,
+    /// What the sandbox's line does to this request's message.
+    pub fault: Option<Fault>,
     /// The request as it came: for a token its texts are searched for the card's own number.
     pub body: Node,
 }
@@ -71,15 +71,23 @@ pub async fn charge(app: &App, request: ChargeRequest, source: CardSource) -> Re
     if let Some(answer) = look_up(app, &request).await? {
         return Ok(answer);
     }
-    let acquirer = app.acquirer(request.caller.live).ok_or_else(|| Error::new(Code::Err1015))?;
+    let acquirer = app.steered(request.caller.live, request.fault).ok_or_else(|| Error::new(Code::Err1015))?;
     let instrument = instrument(app, &request, source).await?;
     let Some(intent) = write_intent(app, &request, &instrument, acquirer.as_ref()).await? else {
         // Another request took the key between our look-up and our write.
         return look_up(app, &request).await?.ok_or_else(|| Error::new(Code::Err1008));
     };
-    refuse_stale(app, &intent, acquirer.as_ref())?;
-    let outcome = send(app, &request, &instrument, &intent, acquirer.as_ref()).await;
-    write_outcome(app, &request, &instrument, &intent, outcome).await
+    outcome::refuse_stale(app, &intent, acquirer.abilities().deadline_ms)?;
+    let answered = send(app, &request, &instrument, &intent, acquirer.as_ref()).await;
+    let flow = Flow {
+        app,
+        merchant: &request.merchant,
+        request_id: &request.request_id,
+        claim: request.claim.as_ref(),
+        intent: &intent,
+        parent: None,
+    };
+    outcome::conclude(&flow, answered, |after| approved(app, &request, &instrument, after)).await
 }
 
 async fn look_up(app: &App, request: &ChargeRequest) -> Result<Option<Answer>, Error> {
@@ -136,7 +144,6 @@ async fn write_intent(
     let bound =
         Bound { entity: request.caller.entity, live: request.caller.live, owner: Owner::Transaction(intent.id) };
     let sealed = app.vault.seal(&bound, &instrument.card.pan)?;
-    let reference = intent.id.to_string();
     let mut writes = Vec::with_capacity(4);
     if let Some(claim) = &request.claim {
         writes.push(claim.insert(intent.id, app.clock.now()));
@@ -144,8 +151,8 @@ async fn write_intent(
     if let Some(stored) = &instrument.stored {
         writes.push(tokens::still_there(stored.id, request.caller));
     }
-    writes.push(store::insert(&intent, sealed)?);
-    writes.push(store::insert_attempt(intent.id, acquirer.name(), &reference, intent.created_at));
+    writes.push(store::insert(&intent, Some(sealed))?);
+    writes.push(attempts::first(intent.id, acquirer.name(), Message::Charge, intent.created_at));
     match app.db.write(writes).await? {
         Written::Applied(rows) => {
             // The token's guard answers with a row of its own; the number is the last row's.
@@ -159,17 +166,11 @@ async fn write_intent(
     }
 }
 
-/// An intent that waited long for its write may already be the sweep's: then nothing is sent, and the sweep ends it.
-fn refuse_stale(app: &App, intent: &Transaction, acquirer: &dyn Acquirer) -> Result<(), Error> {
-    let deadline_ms = i64::try_from(acquirer.abilities().deadline_ms).unwrap_or(i64::MAX / 4);
-    let late = intent.settle_after.is_some_and(|limit| app.database_now() + deadline_ms >= limit);
-    if late { Err(Error::internal("an intent's write took too long: nothing was sent")) } else { Ok(()) }
-}
-
 fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument, acquirer: &dyn Acquirer) -> Transaction {
     let now = app.clock.now();
-    let deadline_ms = i64::try_from(acquirer.abilities().deadline_ms).unwrap_or(i64::MAX / 4);
     let stored = instrument.stored.as_ref();
+    let mut details = request.details.clone();
+    details.vault_key = stored.map(StoredCard::key_id);
     Transaction {
         id: TransactionId::new(now, &app.random),
         reference: 0,
@@ -178,7 +179,7 @@ fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument, acquirer: 
         kind: if request.purpose == Purpose::Purchase { Kind::Capture } else { Kind::PreAuth },
         state: State::Pending,
         created_at: now,
-        settle_after: Some(app.database_now() + deadline_ms + MARGIN_MS),
+        settle_after: Some(outcome::settle_after(app, acquirer.abilities().deadline_ms)),
         money: request.money,
         merchant_txn_ref: request.merchant_txn_ref.clone(),
         scheme: instrument.card.pan.scheme(),
@@ -188,11 +189,16 @@ fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument, acquirer: 
         token: stored.map(|stored| stored.id).or(instrument.to_store),
         source: if stored.is_some() { Source::Token } else { Source::Card },
         initiator: request.initiator,
-        details: request.details.clone(),
+        details,
         code: None,
         response_code: None,
         auth_code: None,
         network_transaction_id: None,
+        parent: None,
+        captured_minor: 0,
+        refund_reserved_minor: 0,
+        refunded_minor: 0,
+        unresolved: 0,
     }
 }
 
@@ -233,141 +239,24 @@ async fn send(
         .unwrap_or(Outcome::Unknown { why: "no answer in time" })
 }
 
-/// Transaction, attempt, token and answer in one write, guarded on the intent still standing.
-async fn write_outcome(
-    app: &App,
-    request: &ChargeRequest,
-    instrument: &Instrument,
-    intent: &Transaction,
-    outcome: Outcome,
-) -> Result<Answer, Error> {
-    let now = app.clock.now();
-    let (event, result, response_code) = event_of(app, &outcome);
-    let after = apply(intent, event).map_err(|_| Error::internal("an intent is not pending"))?;
-    let answer = answer_of(app, request, instrument, &after)?;
-    let mut writes = vec![store::update(intent, &after), store::attempt_result(intent.id, result, response_code, now)];
-    if after.state == State::Approved {
-        writes.extend(token_rows(app, request, instrument, &after)?);
-    }
-    if let Some(claim) = &request.claim {
-        writes.push(match after.state {
-            State::NotSent => claim.release(intent.id),
-            state => claim.answered(intent.id, &answer, state != State::Unknown),
-        });
-    }
-    if !written(app, intent, &after, writes).await? {
-        return lost_to_the_sweep(app, request, intent, result, response_code).await;
-    }
-    tracing::info!(
-        transaction = %after.id,
-        state = after.state.name(),
-        response_code = after.response_code,
-        request = request.request_id,
-        "charge"
-    );
-    metrics::counter!("fuda_charges_total", "state" => after.state.name()).increment(1);
-    if after.state == State::NotSent { Err(Error::new(Code::Err1011)) } else { Ok(answer) }
-}
-
-/// The event, and what the attempt's row keeps of the answer.
-fn event_of(app: &App, outcome: &Outcome) -> (Event, i64, Option<i64>) {
-    match outcome {
-        Outcome::Approved(approval) => {
-            (Event::Approved(approval.clone()), store::RESULT_APPROVED, Some(approval.response_code))
-        }
-        Outcome::Declined { response_code } => {
-            (Event::Declined { response_code: *response_code }, store::RESULT_DECLINED, Some(*response_code))
-        }
-        Outcome::NotSent { .. } => (Event::NotSent, store::RESULT_NOT_SENT, None),
-        Outcome::Unknown { .. } => (Event::NoAnswer { at: app.database_now() }, store::RESULT_UNKNOWN, None),
-    }
-}
-
-fn answer_of(
+/// What an approval adds: the token that was to be made, or the use of the one that was charged.
+fn approved(
     app: &App,
     request: &ChargeRequest,
     instrument: &Instrument,
     after: &Transaction,
-) -> Result<Answer, Error> {
-    match (request.purpose, after.state, instrument.to_store) {
-        (Purpose::StoreCard, State::Approved, Some(token)) => {
-            tokens::stored_answer(app, request.caller, token, &instrument.card, after)
-        }
-        _ => Ok(envelope::answer(after, &request.merchant, &request.request_id)),
-    }
-}
-
-fn token_rows(
-    app: &App,
-    request: &ChargeRequest,
-    instrument: &Instrument,
-    after: &Transaction,
-) -> Result<Vec<Stmt>, Error> {
+) -> Result<outcome::Extra, Error> {
     let network = after.network_transaction_id.as_deref();
-    match (&instrument.stored, instrument.to_store) {
-        (Some(stored), _) => Ok(stored.used(&request.merchant.id, network, app.clock.now())),
-        (None, Some(id)) => tokens::insert(app, id, &instrument.card, after),
-        (None, None) => Ok(Vec::new()),
-    }
-}
-
-/// Tries until the write is known to stand, or known to have lost, or the sweep may have taken the payment. `false`
-/// means lost.
-async fn written(app: &App, intent: &Transaction, after: &Transaction, writes: Vec<Stmt>) -> Result<bool, Error> {
-    let mut pause_ms = 20;
-    let mut unsure = false;
-    loop {
-        let failure = match app.db.write(writes.clone()).await {
-            Ok(Written::Applied(_)) => return Ok(true),
-            // Our own row, written by a try whose answer was lost?
-            Ok(Written::GuardFailed(_)) if unsure => {
-                let now = store::reread(app, intent.id).await?;
-                return Ok(now.is_some_and(|now| now.state == after.state && now.auth_code == after.auth_code));
-            }
-            Ok(Written::GuardFailed(_)) => return Ok(false),
-            Ok(Written::Ambiguous) => Error::internal("the database was lost during COMMIT"),
-            Err(error) => error,
-        };
-        unsure = true;
-        if intent.settle_after.is_some_and(|limit| app.database_now() + 2 * pause_ms >= limit) {
-            return Err(failure.context("an outcome could not be written; the sweep will reverse the charge"));
+    let rows = match (&instrument.stored, instrument.to_store) {
+        (Some(stored), _) => stored.used(&request.merchant.id, network, app.clock.now()),
+        (None, Some(id)) => tokens::insert(app, id, &instrument.card, after)?,
+        (None, None) => Vec::new(),
+    };
+    let answer = match (request.purpose, instrument.to_store) {
+        (Purpose::StoreCard, Some(token)) => {
+            Some(tokens::stored_answer(app, request.caller, token, &instrument.card, after)?)
         }
-        tracing::warn!(cause = failure.cause(), transaction = %intent.id, "an outcome's write is tried again");
-        app.clock.sleep(u64::try_from(pause_ms).unwrap_or(20)).await;
-        pause_ms = (pause_ms * 2).min(1_000);
-    }
-}
-
-/// The sweep took the payment first: whatever the bank said is recorded, the reversal undoes it, and the caller is told
-/// the one thing that will be true (ERR1010).
-async fn lost_to_the_sweep(
-    app: &App,
-    request: &ChargeRequest,
-    intent: &Transaction,
-    result: i64,
-    response_code: Option<i64>,
-) -> Result<Answer, Error> {
-    let mut writes = vec![store::attempt_result(intent.id, result, response_code, app.clock.now())];
-    if result == store::RESULT_APPROVED {
-        // The bank may have acted after the reversal was confirmed: it is reversed once more.
-        writes.push(store::reopen(intent.id, app.database_now()));
-    }
-    app.db.write(writes).await?;
-    let now = store::reread(app, intent.id).await?.ok_or_else(|| Error::internal("an intent is gone"))?;
-    if now.state == State::Pending {
-        return Err(Error::internal("an outcome's write was refused although its intent stands"));
-    }
-    tracing::warn!(transaction = %intent.id, "an answer came after the payment was given up: it is being reversed");
-    let answer = envelope::answer(&now, &request.merchant, &request.request_id);
-    if request.claim.is_none() {
-        return Ok(answer);
-    }
-    // The key's first answer is the one that every repeat gets.
-    match app.db.write(vec![idempotency::first_answer(intent.id, &answer)]).await? {
-        Written::Applied(rows) => match rows.first() {
-            Some(row) => Ok(Answer::new(answer.status, row.text(0)?.to_owned())),
-            None => Ok(answer),
-        },
-        Written::GuardFailed(_) | Written::Ambiguous => Err(Error::internal("the database was lost")),
-    }
+        _ => None,
+    };
+    Ok(outcome::Extra { rows, answer })
 }

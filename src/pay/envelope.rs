@@ -56,9 +56,12 @@ pub struct MerchantDetails {
     pub mid: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub merchant_txn_ref: Option<String>,
+    /// Charges only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub billing_details: Option<BillingDetails>,
-    pub device_details: DeviceDetails,
+    /// Charges only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_details: Option<DeviceDetails>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -160,19 +163,21 @@ impl From<FieldError> for WrongField {
     }
 }
 
-/// The answer to a charge: approved, declined or timed out.
+/// The answer to a charge, capture, refund or void: approved, declined, refused or without a known result.
 pub fn answer(transaction: &Transaction, merchant: &Merchant, request_id: &str) -> Answer {
     let code = transaction.code.unwrap_or(Code::Err0500);
     let status = code.meaning().http_status;
     let mut envelope = envelope(transaction, merchant, status);
-    envelope.merchant_details.billing_details = Some(billing_details(transaction));
-    envelope.risk_details_hyphen = Some(RiskDetails { risk_score: None });
+    if transaction.is_charge() {
+        envelope.merchant_details.billing_details = Some(billing_details(transaction));
+        envelope.risk_details_hyphen = Some(RiskDetails { risk_score: None });
+    }
     envelope.request_id = (!code.is_info()).then(|| request_id.to_owned());
     Answer::new(status, serde_json::to_string(&envelope).unwrap_or_default())
 }
 
-/// The answer to a question about a transaction (contract 4.3).
-pub fn status(transaction: &Transaction, merchant: &Merchant, japanese: bool) -> Envelope {
+/// The answer to a question about a transaction (contract 4.3). `refunded_minor`: of a captured hold that of its capture.
+pub fn status(transaction: &Transaction, merchant: &Merchant, refunded_minor: i64, japanese: bool) -> Envelope {
     let mut envelope = envelope(transaction, merchant, 200);
     if matches!(transaction.state, State::Pending | State::Unknown) {
         envelope.payment_details.response_code = 578;
@@ -180,21 +185,25 @@ pub fn status(transaction: &Transaction, merchant: &Merchant, japanese: bool) ->
     }
     let description = response_codes::text(envelope.payment_details.response_code, japanese);
     envelope.payment_details.response_description = Some(description);
-    let captured = transaction.state == State::Approved && transaction.kind == Kind::Capture;
-    let none = Money::zero(transaction.money.currency);
-    envelope.transaction_details.merchant_txn_ref = None;
-    envelope.transaction_details.billing_details = Some(billing_details(transaction));
-    envelope.transaction_details.state = Some(transaction.state.name());
-    envelope.transaction_details.captured_amount = Some(if captured { transaction.money } else { none });
-    envelope.transaction_details.refunded_amount = Some(none);
-    envelope.risk_details = Some(RiskDetails { risk_score: None });
+    let currency = transaction.money.currency;
+    let taken = transaction.state == State::Approved && transaction.kind == Kind::Capture;
+    let captured_minor = if taken { transaction.money.minor } else { transaction.captured_minor };
+    let details = &mut envelope.transaction_details;
+    details.merchant_txn_ref = None;
+    details.state = Some(transaction.state.name());
+    details.captured_amount = Some(Money { minor: captured_minor, currency });
+    details.refunded_amount = Some(Money { minor: refunded_minor, currency });
+    if transaction.is_charge() {
+        details.billing_details = Some(billing_details(transaction));
+        envelope.risk_details = Some(RiskDetails { risk_score: None });
+    }
     envelope
 }
 
 fn envelope(transaction: &Transaction, merchant: &Merchant, status_code: u16) -> Envelope {
     let reference = &transaction.merchant_txn_ref;
     Envelope {
-        success: transaction.state == State::Approved,
+        success: transaction.state.succeeded(),
         status_code,
         is_live: transaction.caller.live,
         transaction_type: transaction.kind.name(),
@@ -204,10 +213,10 @@ fn envelope(transaction: &Transaction, merchant: &Merchant, status_code: u16) ->
             mid: merchant.id.clone(),
             merchant_txn_ref: reference.clone(),
             billing_details: None,
-            device_details: DeviceDetails {
+            device_details: transaction.is_charge().then(|| DeviceDetails {
                 visited_ip: transaction.details.visited_ip.clone(),
                 customer_ip: transaction.details.customer_ip.clone(),
-            },
+            }),
         },
         payment_details: PaymentDetails {
             amount: transaction.money,

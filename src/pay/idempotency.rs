@@ -55,6 +55,23 @@ impl Claim {
         )
     }
 
+    /// Part of a write that begins and ends a transaction: the answer's `ref` is the row's (see `Answer::with_reference`).
+    pub fn answered_at_once(&self, id: TransactionId, answer: &Answer) -> Stmt {
+        Stmt::new(
+            "UPDATE idempotency SET settled = 1, status = $5, answer = (SELECT replace($6, '\"ref\":0,', \
+             '\"ref\":' || CAST(ref AS TEXT) || ',') FROM transactions WHERE id = $4) \
+             WHERE entity_id = $1 AND live = $2 AND key_digest = $3 AND transaction_id = $4",
+            args![
+                self.caller.entity,
+                self.caller.live,
+                self.key_digest,
+                id,
+                i64::from(answer.status),
+                answer.body.as_str()
+            ],
+        )
+    }
+
     /// A refusal that records nothing does not keep the key.
     pub fn release(&self, id: TransactionId) -> Stmt {
         Stmt::new(
@@ -64,7 +81,7 @@ impl Claim {
     }
 }
 
-/// Part of the recovery's write: the first answer stands if one was given, else this one.
+/// Part of the recovery's write: the first final answer stands if one was given, else this one.
 pub fn settle(id: TransactionId, answer: &Answer) -> Stmt {
     Stmt::new(
         "UPDATE idempotency SET settled = 1, status = COALESCE(status, $2), answer = COALESCE(answer, $3) \

@@ -1,15 +1,27 @@
-//! The payment: what it is (`transaction`, `state`), how it goes (`charge`), what happens when no answer comes
-//! (`recover`), how it is written (`store`) and told (`envelope`). `idempotency` lives here because its rows belong to
-//! the same writes.
+//! The payment: what it is (`transaction`, `state`), how it goes (`charge`), what may follow it (`follow`, with the
+//! balances in `parent`), how it ends (`outcome`), what happens when no answer comes (`recover`) and later (`worker`), how
+//! it is written (`store`, `attempts`, `books`) and told (`envelope`, `explain`). `idempotency` lives here because its rows
+//! belong to the same writes.
 
+pub mod attempts;
+pub mod books;
 pub mod charge;
 pub mod envelope;
+pub mod explain;
+pub mod follow;
+pub mod holds;
 pub mod idempotency;
+pub mod outcome;
+pub mod parent;
 pub mod recover;
+pub mod retention;
 pub mod state;
 pub mod store;
 pub mod tokens;
 pub mod transaction;
+pub mod worker;
+
+const NO_REFERENCE: &str = "\"ref\":0,";
 
 /// A finished answer: what goes over the wire, or is replayed from the idempotency table.
 #[derive(Clone, Debug)]
@@ -22,5 +34,13 @@ pub struct Answer {
 impl Answer {
     pub fn new(status: u16, body: String) -> Answer {
         Answer { status, body, replayed: false }
+    }
+
+    /// An answer that was made before its transaction's row, and with it its `ref`, was written: 0 stands in the ref's
+    /// place. No text can hold these letters, since a quote in a text is escaped.
+    #[must_use]
+    pub fn with_reference(self, reference: i64) -> Answer {
+        let body = self.body.replacen(NO_REFERENCE, &format!("\"ref\":{reference},"), 1);
+        Answer { body, ..self }
     }
 }

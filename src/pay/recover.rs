@@ -1,43 +1,52 @@
-//! Payments without a known result. A sweep every second, in every process, takes what is past its `settle_after` by a
-//! guarded write, so that one process wins and a payment that is still running is never touched; it then reverses at
-//! the bank until the bank confirms.
+//! Transactions without a known result. A sweep every second, in every process, takes intents that are past their
+//! `settle_after` by a guarded write, so that a payment that is still running is never touched; from then on a job finds
+//! out what the bank did, or undoes it, until the bank confirms. A charge is reversed; a capture, refund or void is
+//! repeated under its reference or inquired about, as the acquirer can.
 
+use super::attempts::{self, Answered, Message, Reply};
+use super::follow::{self, ask};
 use super::state::{Event, apply};
-use super::transaction::{State, Transaction};
-use super::{envelope, idempotency, store};
-use crate::acquirer::{Abilities, Operation, Outcome};
+use super::transaction::{Kind, State, Transaction};
+use super::{envelope, idempotency, outcome, store};
+use crate::acquirer::{Abilities, Acquirer, Follow, Operation, Outcome, Settling};
 use crate::app::App;
-use crate::codes::Code;
-use crate::db::{Stmt, Written, args};
+use crate::audit::Deed;
+use crate::db::{Db, Row, Stmt, Written, args};
+use crate::directory::Merchant;
 use crate::error::Error;
-use crate::id;
+use crate::id::{self, TransactionId};
+use crate::jobs::{self, Job, Kind as JobKind};
+use std::sync::Arc;
 
-/// How often the sweep looks, milliseconds.
-pub const SWEEP_MS: u64 = 1_000;
+/// How many intents one sweep takes; the rest is a second older when the next one comes.
+const TAKEN_AT_ONCE: i64 = 256;
 
-/// How many one sweep takes; the rest is a second older when the next one comes.
-const TAKEN_AT_ONCE: i64 = 64;
+/// Waits between tries, seconds; the last one repeats until the bank answers or an operator settles it.
+const BACKOFF_S: [i64; 9] = [1, 2, 5, 15, 60, 300, 900, 1_800, 3_600];
 
-/// Waits between tries of a reversal, seconds; the last one repeats until the bank answers or an operator settles it.
-const BACKOFF_S: [i64; 8] = [1, 2, 5, 15, 60, 300, 1_800, 3_600];
+/// When a result that does not fit its parent is tried again, milliseconds: people have to look first.
+const MISFIT_MS: i64 = 60 * 60 * 1000;
+
+/// The response code of what an operator settles as not done: "no action taken".
+const NO_ACTION: i64 = 20;
 
 /// Makes what a crash left due at once: only for a process that knows itself to be alone.
 pub async fn adopt(app: &App) -> Result<(), Error> {
-    let sql = "UPDATE transactions SET settle_after = $1 WHERE settle_after > $1 AND state = $2";
-    app.db.write(vec![Stmt::new(sql, args![app.database_now(), State::Pending as i64])]).await?;
+    let sql = "UPDATE transactions SET settle_after = $1 WHERE settle_after > $1";
+    let intents = Stmt::new(sql, args![app.database_now()]);
+    let leases = Stmt::new("UPDATE jobs SET run_at = due_at WHERE run_at > due_at", vec![]);
+    app.db.write(vec![intents, leases]).await?;
     Ok(())
 }
 
-/// Takes what is due.
+/// Gives up the intents that are past their time: from now on recovery has them.
 pub async fn sweep(app: &App) -> Result<(), Error> {
-    let due = store::due(app, app.database_now(), TAKEN_AT_ONCE).await?;
     let mut running = tokio::task::JoinSet::new();
-    for transaction in due {
+    for id in store::overdue(app, app.database_now(), TAKEN_AT_ONCE).await? {
         let app = app.clone();
         running.spawn(async move {
-            let id = transaction.id;
-            if let Err(error) = reverse(&app, transaction).await {
-                tracing::error!(cause = error.cause(), transaction = %id, "a reversal could not be made: it is tried again");
+            if let Err(error) = give_up(&app, id).await {
+                tracing::error!(cause = error.cause(), transaction = %id, "an intent could not be given up");
             }
         });
     }
@@ -45,110 +54,252 @@ pub async fn sweep(app: &App) -> Result<(), Error> {
     Ok(())
 }
 
-/// How many payments wait to be settled, and since when the oldest does.
-pub async fn unsettled(app: &App) -> Result<(i64, Option<i64>), Error> {
-    let sql = "SELECT COUNT(*), MIN(created_at) FROM transactions WHERE settle_after IS NOT NULL";
-    let rows = app.db.rows(sql, vec![]).await?;
-    rows.first().map_or(Ok((0, None)), |row| Ok((row.int(0)?, row.opt_int(1)?)))
+async fn give_up(app: &App, id: TransactionId) -> Result<(), Error> {
+    let Some(found) = store::reread(&app.db, id).await? else { return Ok(()) };
+    let Ok(after) = apply(&found, Event::NoAnswer) else { return Ok(()) };
+    // When the guard fails its flow was faster, or another process.
+    app.db.write(outcome::given_up(app, &found, &after)).await?;
+    Ok(())
 }
 
-async fn reverse(app: &App, found: Transaction) -> Result<(), Error> {
-    let Some(acquirer) = app.acquirer(found.caller.live) else {
-        return Err(Error::internal("no acquirer is configured for this payment's mode"));
+/// Money without a known result, in one currency.
+pub struct AtRisk {
+    pub currency: String,
+    pub count: i64,
+    pub amount_minor: i64,
+    /// When the oldest began.
+    pub oldest: i64,
+}
+
+pub async fn unsettled(db: &Db) -> Result<Vec<AtRisk>, Error> {
+    let sql = "SELECT currency, COUNT(*), CAST(SUM(amount_minor) AS BIGINT), MIN(created_at) FROM transactions \
+               WHERE state = 2 GROUP BY currency";
+    let read = |row: &Row| {
+        Ok(AtRisk {
+            currency: row.text(0)?.to_owned(),
+            count: row.int(1)?,
+            amount_minor: row.int(2)?,
+            oldest: row.int(3)?,
+        })
     };
-    let abilities = acquirer.abilities();
-    let Some((taken, number)) = take(app, &found, abilities, acquirer.name()).await? else { return Ok(()) };
-    let original = taken.id.to_string();
-    let sending = acquirer.send(Operation::Reverse { original: &original });
-    let outcome = app.clock.within(abilities.deadline_ms, sending).await;
-    let outcome = outcome.unwrap_or(Outcome::Unknown { why: "no answer in time" });
-    let now = app.clock.now();
-    let too_early = now - taken.created_at < abilities.greatest_lateness_ms;
-    let (result, response_code, confirmed) = match outcome {
-        Outcome::Approved(approval) => (store::RESULT_APPROVED, Some(approval.response_code), true),
-        Outcome::Declined { response_code: 79 } => (store::RESULT_APPROVED, Some(79), true),
-        // "Not found" proves nothing while the original may still be on its way.
-        Outcome::Declined { response_code: 25 } => (store::RESULT_DECLINED, Some(25), !too_early),
-        Outcome::Declined { response_code } => (store::RESULT_DECLINED, Some(response_code), false),
-        Outcome::Unknown { .. } => (store::RESULT_UNKNOWN, None, false),
-        Outcome::NotSent { .. } => (store::RESULT_NOT_SENT, None, false),
+    db.rows(sql, vec![]).await?.iter().map(read).collect()
+}
+
+/// The job: one try to find out, or to undo.
+pub async fn recover(app: &App, job: &Job) -> Result<(), Error> {
+    let found = store::reread(&app.db, job.subject).await?.filter(|found| found.state == State::Unknown);
+    let Some(found) = found else {
+        app.db.write(vec![job.done()]).await?;
+        return Ok(());
     };
-    let attempt = Stmt::new(
-        "UPDATE attempts SET result = $3, response_code = $4, answered_at = $5 WHERE transaction_id = $1 AND number = $2",
-        args![taken.id, number, result, response_code, now],
-    );
-    if confirmed { settle(app, &taken, attempt).await } else { postpone(app, &taken, attempt, number).await }
-}
-
-/// The guarded step that exactly one process makes: PENDING or UNKNOWN to UNKNOWN with a lease, and the reversal's own
-/// attempt row. `None` when another process was faster, or the payment ended by itself.
-async fn take(
-    app: &App,
-    found: &Transaction,
-    abilities: Abilities,
-    acquirer: &'static str,
-) -> Result<Option<(Transaction, i64)>, Error> {
-    let lease = i64::try_from(abilities.deadline_ms).unwrap_or(i64::MAX / 4) + 2_000;
-    let until = app.database_now() + lease;
-    let reference = format!("{}-r", found.id);
-    let writes = vec![
-        Stmt::new(
-            "UPDATE transactions SET state = $4, code = $5, response_code = 68, settle_after = $6 \
-             WHERE id = $1 AND state = $2 AND settle_after = $3",
-            args![found.id, found.state as i64, found.settle_after, State::Unknown as i64, Code::Err1010.name(), until],
-        )
-        .exactly(1),
-        Stmt::new(
-            "INSERT INTO attempts (transaction_id, number, acquirer, operation, reference, sent_at) \
-             SELECT $1, COALESCE(MAX(number), 0) + 1, $2, $3, $4, $5 FROM attempts WHERE transaction_id = $1 \
-             RETURNING number",
-            args![found.id, acquirer, store::REVERSAL, reference, app.clock.now()],
-        )
-        .exactly(1),
-    ];
-    let Written::Applied(rows) = app.db.write(writes).await? else { return Ok(None) };
-    let number = rows.first().map_or(Ok(0), |row| row.int(0))?;
-    let mut taken = found.clone();
-    taken.state = State::Unknown;
-    taken.code = Some(Code::Err1010);
-    taken.response_code = Some(68);
-    taken.settle_after = Some(until);
-    Ok(Some((taken, number)))
-}
-
-/// The bank confirmed: the end of the transaction, and the answer that its idempotency key gives from now on.
-async fn settle(app: &App, taken: &Transaction, attempt: Stmt) -> Result<(), Error> {
-    let after = apply(taken, Event::Reversed).map_err(|_| Error::internal("a reversal of what is not unknown"))?;
-    let merchant = app
-        .directory
-        .merchant(taken.caller, &taken.merchant_id)
-        .ok_or_else(|| Error::internal("a payment's merchant is gone"))?;
-    let request_id = id::request_id(app.clock.now(), &app.random);
-    let answer = envelope::answer(&after, &merchant, &request_id);
-    let writes = vec![store::update(taken, &after), attempt, idempotency::settle(taken.id, &answer)];
-    match app.db.write(writes).await? {
-        Written::Applied(_) => {
-            tracing::info!(transaction = %taken.id, "reversed");
-            metrics::counter!("fuda_reversals_total").increment(1);
+    let acquirer = app.acquirer(found.caller.live);
+    let acquirer = acquirer.ok_or_else(|| Error::internal("no acquirer is configured for this payment's mode"))?;
+    let case = Case { app, job, found: &found, acquirer };
+    if found.is_charge() {
+        return case.reverse().await;
+    }
+    let abilities = case.acquirer.abilities();
+    let settling = match found.kind {
+        Kind::Refund => abilities.refund,
+        Kind::Void => abilities.void,
+        Kind::Capture | Kind::PreAuth => abilities.capture,
+    };
+    match settling {
+        Settling::Repeat => case.repeat(abilities).await,
+        Settling::Inquire => case.inquire().await,
+        Settling::Operator => {
+            tracing::error!(transaction = %found.id, "the bank cannot be asked: settle it by `fuda transactions resolve`");
+            app.db.write(vec![job.done()]).await?;
             Ok(())
         }
-        Written::GuardFailed(_) => Ok(()),
-        Written::Ambiguous => Err(Error::internal("the database was lost while a reversal was being written")),
     }
 }
 
-async fn postpone(app: &App, taken: &Transaction, attempt: Stmt, number: i64) -> Result<(), Error> {
-    // The first attempt was the charge.
-    let tries = usize::try_from(number - 2).unwrap_or(0).min(BACKOFF_S.len() - 1);
-    let again = app.database_now() + BACKOFF_S[tries] * 1_000;
-    let writes = vec![
-        Stmt::new(
-            "UPDATE transactions SET settle_after = $3 WHERE id = $1 AND settle_after = $2",
-            args![taken.id, taken.settle_after, again],
-        )
-        .exactly(1),
-        attempt,
-    ];
-    app.db.write(writes).await?;
-    Ok(())
+/// One transaction in the hands of one job.
+struct Case<'a> {
+    app: &'a App,
+    job: &'a Job,
+    found: &'a Transaction,
+    acquirer: Arc<dyn Acquirer>,
+}
+
+impl Case<'_> {
+    /// Undone when the bank says so (0, 79). "Not found" proves nothing while the original may still be on its way.
+    async fn reverse(&self) -> Result<(), Error> {
+        let original = self.found.id.to_string();
+        let reference = format!("{original}-r");
+        let Some((number, reply, _)) =
+            self.ask(Message::Reversal, &reference, Operation::Reverse { original: &original }).await?
+        else {
+            return Ok(());
+        };
+        let undone = match (reply.answered, reply.response_code) {
+            (Answered::Approved, _) | (Answered::Declined, Some(79)) => true,
+            (Answered::Declined, Some(25)) => self.too_late_to_act(),
+            _ => false,
+        };
+        if undone { self.settle(Event::Reversed, number, reply).await } else { self.postpone(number, reply).await }
+    }
+
+    /// The same message under the same reference: the host's first answer to it is its answer to this one.
+    async fn repeat(&self, abilities: Abilities) -> Result<(), Error> {
+        let (reference, original) = (self.found.id.to_string(), self.found.parent.map(|id| id.to_string()));
+        let original = original.unwrap_or_default();
+        let follow = Follow { reference: &reference, original: &original, money: self.found.money };
+        let operation = follow::operation(self.found.kind, follow);
+        let message = Message::of(self.found.kind, false);
+        let Some((number, reply, outcome)) = self.ask(message, &reference, operation).await? else { return Ok(()) };
+        match outcome {
+            Outcome::Approved(approval) => self.settle(Event::Approved(approval), number, reply).await,
+            Outcome::Declined { response_code } => self.settle(Event::Declined { response_code }, number, reply).await,
+            // Perhaps the host knows it and will not say so twice (94).
+            Outcome::Unknown { .. } if abilities.inquire => {
+                self.app.db.write(vec![attempts::answered(self.found.id, number, reply, self.app.clock.now())]).await?;
+                self.inquire().await
+            }
+            Outcome::Unknown { .. } | Outcome::NotSent { .. } => self.postpone(number, reply).await,
+        }
+    }
+
+    /// What became of it. "Not known" is an answer only once the message can no longer arrive.
+    async fn inquire(&self) -> Result<(), Error> {
+        let reference = self.found.id.to_string();
+        let operation = Operation::Inquire { reference: &reference };
+        let Some((number, reply, outcome)) = self.ask(Message::Inquiry, &reference, operation).await? else {
+            return Ok(());
+        };
+        match outcome {
+            Outcome::Approved(approval) => self.settle(Event::Approved(approval), number, reply).await,
+            Outcome::Declined { response_code } if response_code != 25 || self.too_late_to_act() => {
+                self.settle(Event::Declined { response_code }, number, reply).await
+            }
+            _ => self.postpone(number, reply).await,
+        }
+    }
+
+    /// Whether the host can no longer act on the first message, however late it is.
+    fn too_late_to_act(&self) -> bool {
+        let abilities = self.acquirer.abilities();
+        let deadline_ms = i64::try_from(abilities.deadline_ms).unwrap_or(i64::MAX / 4);
+        self.app.clock.now() - self.found.created_at >= deadline_ms + abilities.greatest_lateness_ms
+    }
+
+    /// The message's row, durable before it goes, and the answer. `None` when another worker has the job by now.
+    async fn ask(
+        &self,
+        message: Message,
+        reference: &str,
+        operation: Operation<'_>,
+    ) -> Result<Option<(i64, Reply, Outcome)>, Error> {
+        let now = self.app.clock.now();
+        let attempt = attempts::next(self.found.id, self.acquirer.name(), message, reference, now);
+        let Written::Applied(rows) = self.app.db.write(vec![self.job.still_held(), attempt]).await? else {
+            return Ok(None);
+        };
+        let number = rows.last().map_or(Ok(0), |row| row.int(0))?;
+        let outcome = ask(self.app, self.acquirer.as_ref(), operation).await;
+        Ok(Some((number, Reply::of(&outcome), outcome)))
+    }
+
+    /// The end: the same rows as any outcome's, and the answer that the key gives from now on.
+    async fn settle(&self, event: Event, number: i64, reply: Reply) -> Result<(), Error> {
+        let mut writes = vec![self.job.done()];
+        let attempt = attempts::answered(self.found.id, number, reply, self.app.clock.now());
+        let (state, rows) = ending(self.app, self.found, event).await?;
+        writes.extend(rows);
+        writes.push(attempt);
+        match self.app.db.write(writes).await? {
+            Written::Applied(_) => {
+                tracing::info!(transaction = %self.found.id, state = state.name(), "settled");
+                metrics::counter!("fuda_settled_total", "state" => state.name()).increment(1);
+                Ok(())
+            }
+            Written::GuardFailed(0 | 1) => Ok(()),
+            Written::GuardFailed(_) => {
+                tracing::error!(transaction = %self.found.id, "what the bank did does not fit its parent: look at both");
+                self.app.db.write(vec![self.job.postpone(self.app.database_now() + MISFIT_MS)]).await?;
+                Ok(())
+            }
+            Written::Ambiguous => Err(Error::internal("the database was lost while a result was being written")),
+        }
+    }
+
+    async fn postpone(&self, number: i64, reply: Reply) -> Result<(), Error> {
+        let attempt = attempts::answered(self.found.id, number, reply, self.app.clock.now());
+        let again = self.app.database_now() + backoff_ms(self.job.attempts);
+        self.app.db.write(vec![self.job.postpone(again), attempt]).await?;
+        Ok(())
+    }
+}
+
+/// After so many tries of a job.
+pub fn backoff_ms(attempts: i64) -> i64 {
+    let tries = usize::try_from(attempts - 1).unwrap_or(0).min(BACKOFF_S.len() - 1);
+    BACKOFF_S[tries] * 1_000
+}
+
+/// The rows that end an unknown transaction, the guarded one first, and its final state.
+async fn ending(app: &App, found: &Transaction, event: Event) -> Result<(State, Vec<Stmt>), Error> {
+    let after = apply(found, event).map_err(|_| Error::internal("a result for what is not unknown"))?;
+    let merchant = merchant(app, found)?;
+    let parent = match found.parent {
+        Some(id) => store::reread(&app.db, id).await?,
+        None => None,
+    };
+    let request_id = id::request_id(app.clock.now(), &app.random);
+    let answer = envelope::answer(&after, &merchant, &request_id);
+    let mut rows = outcome::rows(app, &merchant, found, &after, parent.as_ref());
+    rows.push(idempotency::settle(found.id, &answer));
+    Ok((after.state, rows))
+}
+
+pub fn merchant(app: &App, transaction: &Transaction) -> Result<Arc<Merchant>, Error> {
+    let merchant = app.directory.merchant(transaction.caller, &transaction.merchant_id);
+    merchant.ok_or_else(|| Error::internal("a transaction's merchant is gone"))
+}
+
+/// What an operator knows from the bank, where the bank's computer will not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing stands at the bank.
+    Reversed,
+    /// The capture, refund or void took place. A charge without an answer can never become approved (contract 10).
+    Approved,
+}
+
+/// Settles by hand what no bank will answer; audited.
+///
+/// # Errors
+/// In words for the command line: not unknown, or a charge as approved.
+pub async fn resolve(app: &App, id: TransactionId, verdict: Verdict, who: &str, reason: &str) -> Result<State, Error> {
+    let found = store::reread(&app.db, id).await?.ok_or_else(|| Error::internal("there is no such transaction"))?;
+    if found.state != State::Unknown {
+        let text = format!("the transaction is {}: only UNKNOWN ones are settled by hand", found.state.name());
+        return Err(Error::internal(text));
+    }
+    let event = match (verdict, found.is_charge()) {
+        (Verdict::Reversed, true) => Event::Reversed,
+        (Verdict::Reversed, false) => Event::Declined { response_code: NO_ACTION },
+        (Verdict::Approved, false) => {
+            let approval =
+                crate::acquirer::Approval { response_code: 0, auth_code: None, network_transaction_id: None };
+            Event::Approved(approval)
+        }
+        (Verdict::Approved, true) => {
+            let text = "a charge without an answer was promised never to become approved (ERR1010): have the bank \
+                        reverse it, then settle it --as reversed";
+            return Err(Error::internal(text));
+        }
+    };
+    let (state, mut writes) = ending(app, &found, event).await?;
+    writes.push(jobs::remove(JobKind::Recover, id));
+    let subject = id.to_string();
+    let detail = format!("{}: {reason}", state.name());
+    let deed = Deed { who, action: "transaction.resolve", subject: &subject, detail: &detail };
+    writes.push(deed.insert(app.clock.now()));
+    match app.db.write(writes).await? {
+        Written::Applied(_) => Ok(state),
+        Written::GuardFailed(_) => Err(Error::internal("the transaction, or what it follows, has changed: look again")),
+        Written::Ambiguous => Err(Error::internal("the database was lost: look whether it is settled")),
+    }
 }

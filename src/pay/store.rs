@@ -12,35 +12,28 @@ use crate::id::{EntityId, TokenId, TransactionId};
 use crate::money::{Currency, Money};
 use crate::vault::Sealed;
 
-/// How long a row that this version cannot read is left alone, milliseconds.
-const UNREADABLE_MS: i64 = 60_000;
-
-/// Attempt rows: what was sent.
-pub const CHARGE: i64 = 1;
-pub const REVERSAL: i64 = 2;
-
-/// Attempt rows: what came back.
-pub const RESULT_APPROVED: i64 = 1;
-pub const RESULT_DECLINED: i64 = 2;
-pub const RESULT_UNKNOWN: i64 = 3;
-pub const RESULT_NOT_SENT: i64 = 4;
-
 macro_rules! columns {
     () => {
         "ref, id, entity_id, live, merchant_id, kind, state, created_at, settle_after, amount_minor, currency, \
          merchant_txn_ref, scheme, masked, card_name, exp_month, exp_year, token_id, source, initiator, details, code, \
-         response_code, auth_code, network_transaction_id"
+         response_code, auth_code, network_transaction_id, parent_id, captured_minor, refund_reserved_minor, \
+         refunded_minor, unresolved"
     };
 }
 
-/// The intent's row. Answers with its `ref`.
-pub fn insert(transaction: &Transaction, sealed: Sealed) -> Result<Stmt, Error> {
+/// The intent's row. Answers with its `ref`. A charge keeps its card sealed for what may still follow.
+pub fn insert(transaction: &Transaction, sealed: Option<Sealed>) -> Result<Stmt, Error> {
+    let (key_id, wrapped_key, ciphertext) = match sealed {
+        Some(sealed) => (Some(sealed.key_id), Some(sealed.wrapped_key), Some(sealed.ciphertext)),
+        None => (None, None, None),
+    };
     let details = serde_json::to_string(&transaction.details).map_err(Error::internal)?;
     Ok(Stmt::new(
         "INSERT INTO transactions (id, entity_id, live, merchant_id, kind, state, created_at, settle_after, \
          amount_minor, currency, merchant_txn_ref, scheme, masked, card_name, exp_month, exp_year, token_id, source, \
-         initiator, details, key_id, wrapped_key, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
-         $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23) RETURNING ref",
+         initiator, details, key_id, wrapped_key, sealed, code, response_code, auth_code, parent_id) VALUES ($1, $2, $3, \
+         $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27) \
+         RETURNING ref",
         args![
             transaction.id,
             transaction.caller.entity,
@@ -62,29 +55,16 @@ pub fn insert(transaction: &Transaction, sealed: Sealed) -> Result<Stmt, Error> 
             transaction.source as i64,
             transaction.initiator as i64,
             details,
-            sealed.key_id,
-            sealed.wrapped_key,
-            sealed.ciphertext
+            key_id,
+            wrapped_key,
+            ciphertext,
+            transaction.code.map(Code::name),
+            transaction.response_code,
+            transaction.auth_code.as_deref(),
+            transaction.parent
         ],
     )
     .exactly(1))
-}
-
-/// The message that goes out next, written before it goes.
-pub fn insert_attempt(id: TransactionId, acquirer: &'static str, reference: &str, now: i64) -> Stmt {
-    Stmt::new(
-        "INSERT INTO attempts (transaction_id, number, acquirer, operation, reference, sent_at) \
-         VALUES ($1, 1, $2, $3, $4, $5)",
-        args![id, acquirer, CHARGE, reference, now],
-    )
-}
-
-/// What came back for the first message.
-pub fn attempt_result(id: TransactionId, result: i64, response_code: Option<i64>, now: i64) -> Stmt {
-    Stmt::new(
-        "UPDATE attempts SET result = $2, response_code = $3, answered_at = $4 WHERE transaction_id = $1 AND number = 1",
-        args![id, result, response_code, now],
-    )
 }
 
 /// Moves the row from `before` to `after`; touches no row when somebody else has moved it.
@@ -93,7 +73,7 @@ pub fn update(before: &Transaction, after: &Transaction) -> Stmt {
     let erase = matches!(after.state, State::Declined | State::Reversed | State::NotSent);
     let sql = if erase {
         "UPDATE transactions SET state = $3, settle_after = $4, token_id = $5, code = $6, response_code = $7, \
-         auth_code = $8, network_transaction_id = $9, key_id = NULL, wrapped_key = NULL, sealed = NULL \
+         auth_code = $8, network_transaction_id = $9, wrapped_key = NULL, sealed = NULL \
          WHERE id = $1 AND state = $2"
     } else {
         "UPDATE transactions SET state = $3, settle_after = $4, token_id = $5, code = $6, response_code = $7, \
@@ -115,14 +95,6 @@ pub fn update(before: &Transaction, after: &Transaction) -> Stmt {
         ],
     )
     .exactly(1)
-}
-
-/// A late approval of what was reversed already: due again. Touches no row in any other state.
-pub fn reopen(id: TransactionId, now: i64) -> Stmt {
-    Stmt::new(
-        "UPDATE transactions SET state = $2, settle_after = $3 WHERE id = $1 AND state = $4",
-        args![id, State::Unknown as i64, now, State::Reversed as i64],
-    )
 }
 
 /// `None` for an unknown id, another entity's, the other mode's, and for what was never sent.
@@ -147,36 +119,49 @@ pub async fn find_by_reference(
         "SELECT ",
         columns!(),
         " FROM transactions WHERE merchant_id = $1 AND entity_id = $2 AND live = $3 AND merchant_txn_ref = $4 \
-         AND state <> $5 ORDER BY ref DESC LIMIT 20"
+         AND state <> $5 AND parent_id IS NULL ORDER BY ref DESC LIMIT 20"
     );
     let args = args![merchant_id, caller.entity, caller.live, merchant_txn_ref, State::NotSent as i64];
     app.db.rows(sql, args).await?.iter().map(read).collect()
 }
 
-/// What waits to be settled and is due, oldest first; at most `limit`, the rest is taken by the next sweep.
-pub async fn due(app: &App, until: i64, limit: i64) -> Result<Vec<Transaction>, Error> {
-    let sql =
-        concat!("SELECT ", columns!(), " FROM transactions WHERE settle_after <= $1 ORDER BY settle_after LIMIT $2");
-    let rows = app.db.rows(sql, args![until, limit]).await?;
-    let mut found = Vec::with_capacity(rows.len());
-    for row in &rows {
-        match read(row) {
-            Ok(transaction) => found.push(transaction),
-            Err(error) => {
-                // One row of a newer version must not stop the others; it waits for a process that can read it.
-                tracing::error!(cause = error.cause(), "a transaction that is due cannot be read");
-                let sql = "UPDATE transactions SET settle_after = settle_after + $2 WHERE ref = $1";
-                app.db.write(vec![Stmt::new(sql, args![row.int(0)?, UNREADABLE_MS])]).await?;
-            }
-        }
-    }
-    Ok(found)
+/// What is past its `settle_after`, the oldest first: the sweep's.
+pub async fn overdue(app: &App, now: i64, limit: i64) -> Result<Vec<TransactionId>, Error> {
+    let sql = "SELECT id FROM transactions WHERE settle_after <= $1 ORDER BY settle_after LIMIT $2";
+    let rows = app.db.rows(sql, args![now, limit]).await?;
+    Ok(rows.iter().filter_map(|row| TransactionId::from_bytes(row.bytes(0).ok()?)).collect())
+}
+
+/// What followed a transaction, in order; at most 100, which no parent reaches in practice.
+pub async fn children(app: &App, parent: TransactionId) -> Result<Vec<Transaction>, Error> {
+    let sql = concat!("SELECT ", columns!(), " FROM transactions WHERE parent_id = $1 ORDER BY ref LIMIT 100");
+    app.db.rows(sql, args![parent]).await?.iter().map(read).collect()
+}
+
+/// Transactions in order, `ref > after`, begun in `from..to`: for those who read all of them.
+pub async fn page(db: &Db, after: i64, from: i64, to: i64, limit: i64) -> Result<Vec<Transaction>, Error> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM transactions WHERE ref > $1 AND created_at >= $2 AND created_at < $3 ORDER BY ref LIMIT $4"
+    );
+    db.rows(sql, args![after, from, to, limit]).await?.iter().map(read).collect()
+}
+
+/// Money without a known result, the oldest first.
+pub async fn unresolved(db: &Db, now: i64, limit: i64) -> Result<Vec<Transaction>, Error> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM transactions WHERE state = 2 OR settle_after <= $1 ORDER BY created_at LIMIT $2"
+    );
+    db.rows(sql, args![now, limit]).await?.iter().map(read).collect()
 }
 
 /// The row as it stands now, whoever asks: for flows that must see what became of their own write.
-pub async fn reread(app: &App, id: TransactionId) -> Result<Option<Transaction>, Error> {
+pub async fn reread(db: &Db, id: TransactionId) -> Result<Option<Transaction>, Error> {
     let sql = concat!("SELECT ", columns!(), " FROM transactions WHERE id = $1");
-    app.db.rows(sql, args![id]).await?.first().map(read).transpose()
+    db.rows(sql, args![id]).await?.first().map(read).transpose()
 }
 
 /// The newest approved charge of the whole store: the pattern that `fuda bench` repeats on the bare engine.
@@ -214,6 +199,11 @@ fn read(row: &Row) -> Result<Transaction, Error> {
         response_code: row.opt_int(22)?,
         auth_code: row.opt_text(23)?.map(str::to_owned),
         network_transaction_id: row.opt_text(24)?.map(str::to_owned),
+        parent: row.opt_bytes(25)?.and_then(TransactionId::from_bytes),
+        captured_minor: row.int(26)?,
+        refund_reserved_minor: row.int(27)?,
+        refunded_minor: row.int(28)?,
+        unresolved: row.int(29)?,
     })
 }
 

@@ -77,6 +77,11 @@ impl StoredCard {
         Ok(Card { pan, expiry: self.expiry, name: self.name.clone() })
     }
 
+    /// The version of the vault's key that it is sealed under.
+    pub fn key_id(&self) -> i64 {
+        self.sealed.key_id
+    }
+
     /// Part of the outcome's write: the day of use, and the merchant's first network transaction id. Neither guards: a
     /// token that was deleted meanwhile stays deleted.
     pub fn used(&self, merchant_id: &str, network_transaction_id: Option<&str>, now: Millis) -> Vec<Stmt> {

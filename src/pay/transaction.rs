@@ -9,11 +9,14 @@ use crate::id::{TokenId, TransactionId};
 use crate::money::Money;
 use serde::{Deserialize, Serialize};
 
-/// `transaction_type` of the contract: a purchase is a CAPTURE, an authorization a PRE_AUTH.
+/// `transaction_type` of the contract: a purchase is a CAPTURE without a parent, an authorization a PRE_AUTH; a capture of
+/// a hold, a refund and a void have a parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     PreAuth = 1,
     Capture = 2,
+    Refund = 3,
+    Void = 4,
 }
 
 impl Kind {
@@ -21,11 +24,13 @@ impl Kind {
         match self {
             Kind::PreAuth => "PRE_AUTH",
             Kind::Capture => "CAPTURE",
+            Kind::Refund => "REFUND",
+            Kind::Void => "VOID",
         }
     }
 
     pub fn from_id(id: i64) -> Option<Kind> {
-        [Kind::PreAuth, Kind::Capture].into_iter().find(|kind| *kind as i64 == id)
+        [Kind::PreAuth, Kind::Capture, Kind::Refund, Kind::Void].into_iter().find(|kind| *kind as i64 == id)
     }
 }
 
@@ -33,17 +38,33 @@ impl Kind {
 pub enum State {
     /// The intent is written; the bank may be asked right now.
     Pending = 1,
-    /// No answer came: the charge is being reversed and can never become approved.
+    /// No answer came. A charge is being reversed and can never become approved; of a capture, refund or void the result
+    /// is being found out.
     Unknown = 2,
     Approved = 3,
     Declined = 4,
     Reversed = 5,
+    /// A hold whose money was taken.
+    Captured = 6,
+    /// A hold that was let go.
+    Voided = 7,
+    /// A hold that was let go at its end.
+    Lapsed = 8,
     /// Nothing was sent (ERR1011). Kept for the operator; callers never see it.
     NotSent = 9,
 }
 
-const STATES: [State; 6] =
-    [State::Pending, State::Unknown, State::Approved, State::Declined, State::Reversed, State::NotSent];
+const STATES: [State; 9] = [
+    State::Pending,
+    State::Unknown,
+    State::Approved,
+    State::Declined,
+    State::Reversed,
+    State::Captured,
+    State::Voided,
+    State::Lapsed,
+    State::NotSent,
+];
 
 impl State {
     pub fn name(self) -> &'static str {
@@ -53,8 +74,16 @@ impl State {
             State::Approved => "APPROVED",
             State::Declined => "DECLINED",
             State::Reversed => "REVERSED",
+            State::Captured => "CAPTURED",
+            State::Voided => "VOIDED",
+            State::Lapsed => "LAPSED",
             State::NotSent => "NOT_SENT",
         }
+    }
+
+    /// Whether the bank did as asked (contract 4.3, `success`): a hold that was captured or let go was held before.
+    pub fn succeeded(self) -> bool {
+        matches!(self, State::Approved | State::Captured | State::Voided | State::Lapsed)
     }
 
     pub fn from_id(id: i64) -> Option<State> {
@@ -108,6 +137,15 @@ pub struct Details {
     pub visited_ip: String,
     pub return_url: ReturnUrl,
     pub time_zone: Option<String>,
+    /// What the merchant noted on a capture, refund or void.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<String>,
+    /// A void of the gateway's own: the hold has reached its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lapse: bool,
+    /// The version of the vault's key under which the charged token was sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault_key: Option<i64>,
 }
 
 #[derive(Clone, Debug)]
@@ -136,4 +174,21 @@ pub struct Transaction {
     pub response_code: Option<i64>,
     pub auth_code: Option<String>,
     pub network_transaction_id: Option<String>,
+    /// What a capture, refund or void follows.
+    pub parent: Option<TransactionId>,
+    /// Of a hold: what was captured, minor units.
+    pub captured_minor: i64,
+    /// Of a purchase or capture: what refunds have taken or may take of it, minor units.
+    pub refund_reserved_minor: i64,
+    /// Of a purchase or capture: what was refunded, minor units.
+    pub refunded_minor: i64,
+    /// How many that follow it have no known result; of a hold also one that is being asked.
+    pub unresolved: i64,
+}
+
+impl Transaction {
+    /// A purchase, an authorization or a verification, not what follows one.
+    pub fn is_charge(&self) -> bool {
+        self.parent.is_none()
+    }
 }

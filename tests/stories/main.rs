@@ -3,8 +3,10 @@
 
 #![allow(clippy::disallowed_methods)] // stories run on real time
 
+mod books;
 mod charge;
 mod faults;
+mod follow;
 mod refusals;
 mod schema;
 mod secrets;
@@ -51,6 +53,19 @@ fn main() {
         faults::clients_that_hang_up,
         faults::keys_are_scoped,
         faults::start_refusals,
+        follow::captured_refunded_voided,
+        follow::refusals_of_what_follows,
+        follow::a_refused_refund_is_recorded,
+        follow::racing_refunds,
+        follow::racing_capture_and_void,
+        follow::a_refund_without_an_answer,
+        follow::sandbox_faults,
+        follow::a_hold_lapses,
+        books::spoiled_books_are_found,
+        books::an_older_database_is_found,
+        books::an_acquirers_file,
+        books::unresolved_money_is_listed,
+        books::a_transaction_is_explained,
         schema::every_answer_is_as_documented,
         secrets::canary,
     ];

@@ -197,7 +197,7 @@ pub async fn answers_for_every_status(engine: Engine) {
         assert_eq!(answer(world.http.get(format!("{base}{path}"))).await.0, 200);
     }
     let metrics = world.http.get(format!("{base}/metrics")).send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("fuda_charges_total{state=\"APPROVED\"} 1"), "{metrics}");
+    assert!(metrics.contains("fuda_transactions_total{kind=\"PRE_AUTH\",state=\"APPROVED\"} 1"), "{metrics}");
 }
 
 /// Another entity's token, transaction or merchant ID looks like one that does not exist.

@@ -1,42 +1,21 @@
 //! The sandbox bank: deterministic answers by card number (contract section 12) and books of its own in one file apart
 //! from the gateway's, as a bank's are. What it approves is written before it answers.
 
+mod books;
 mod cards;
 
-use super::{Abilities, Acquirer, Approval, Ask, BoxFuture, Operation, Outcome};
+pub use books::{Record, RecordKind};
+
+use super::{Abilities, Acquirer, Approval, Ask, BoxFuture, Follow, Operation, Outcome, Settling};
 use crate::clock::Clock;
-use crate::db::{Db, Durability, Migration, Row, Stmt, Written, args};
+use crate::db::{Db, Durability, Row, Stmt, Written, args};
 use crate::error::Error;
 use crate::random::Random;
+use books::*;
 use cards::Behaviour;
 use std::path::Path;
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "books",
-    sql: "CREATE TABLE operations (
-            reference {text} NOT NULL PRIMARY KEY,
-            kind {int} NOT NULL,
-            state {int} NOT NULL,
-            masked {text} NOT NULL,
-            amount_minor {int} NOT NULL,
-            currency {text} NOT NULL,
-            auth_code {text} NOT NULL,
-            network_transaction_id {text} NOT NULL,
-            created_at {int} NOT NULL
-          ) {strict};",
-}];
-
-/// What was asked of the bank; a reversal of something that never came leaves a row of kind `NOTHING`, so that the
-/// message, should it come late, finds itself reversed.
-const NOTHING: i64 = 0;
-const HOLD: i64 = 1;
-const PURCHASE: i64 = 2;
-const VERIFICATION: i64 = 3;
-
-const APPROVED: i64 = 1;
-const REVERSED: i64 = 2;
-
+#[derive(Clone)]
 pub struct Sandbox {
     books: Db,
     clock: Clock,
@@ -48,7 +27,7 @@ impl Sandbox {
     /// sandbox does not promise to survive a power cut.
     pub async fn open(path: &Path, clock: &Clock, random: &Random) -> Result<Sandbox, Error> {
         let books = Db::open_sqlite(path, Durability::Off)?;
-        books.migrate(MIGRATIONS).await?;
+        books.migrate(books::MIGRATIONS).await?;
         Ok(Sandbox { books, clock: clock.clone(), random: random.clone() })
     }
 
@@ -59,7 +38,7 @@ impl Sandbox {
             Behaviour::Decline(response_code) => return Outcome::Declined { response_code },
             Behaviour::Approve | Behaviour::Silence => {}
         }
-        let approval = match self.record(kind, &ask).await {
+        let approval = match self.enter(kind, &ask).await {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::error!(cause = error.cause(), "the sandbox bank cannot write its books");
@@ -72,7 +51,7 @@ impl Sandbox {
         approval
     }
 
-    async fn record(&self, kind: i64, ask: &Ask<'_>) -> Result<Outcome, Error> {
+    async fn enter(&self, kind: i64, ask: &Ask<'_>) -> Result<Outcome, Error> {
         let draw = u64::from_le_bytes(self.random.bytes());
         let auth_code = format!("{:06}", draw % 1_000_000);
         let network_transaction_id = format!("{:015}", (draw >> 20) % 1_000_000_000_000_000);
@@ -99,13 +78,55 @@ impl Sandbox {
         }
     }
 
+    /// What follows an earlier operation: the guard on that one's row decides, as a bank would. A repeat gets the first
+    /// answer.
+    async fn follow(&self, kind: i64, guard: &'static str, follow: Follow<'_>) -> Result<Outcome, Error> {
+        let auth_code = format!("{:06}", u64::from_le_bytes(self.random.bytes()) % 1_000_000);
+        let insert = |state: i64| {
+            Stmt::new(
+                "INSERT INTO operations (reference, kind, state, masked, amount_minor, currency, auth_code, \
+                 network_transaction_id, created_at, original) VALUES ($1, $2, $3, '', $4, $5, $6, '', $7, $8) \
+                 ON CONFLICT (reference) DO NOTHING",
+                args![
+                    follow.reference,
+                    kind,
+                    state,
+                    follow.money.minor,
+                    follow.money.currency.code(),
+                    auth_code.as_str(),
+                    self.clock.now(),
+                    follow.original
+                ],
+            )
+        };
+        let guard = Stmt::new(guard, args![follow.original, follow.money.minor, follow.money.currency.code()]);
+        match self.books.write(vec![insert(APPROVED).exactly(1), guard.exactly(1)]).await? {
+            Written::Applied(_) => Ok(approved(auth_code, String::new())),
+            Written::GuardFailed(0) => self.earlier_answer(follow.reference).await,
+            Written::GuardFailed(_) => {
+                // A decline stays one: a repeat must not find that the times have changed.
+                self.books.write(vec![insert(DECLINED)]).await?;
+                self.earlier_answer(follow.reference).await
+            }
+            Written::Ambiguous => Ok(Outcome::Unknown { why: "the sandbox bank lost its books" }),
+        }
+    }
+
+    async fn inquire(&self, reference: &str) -> Result<Outcome, Error> {
+        let rows = self.books.rows("SELECT 1 FROM operations WHERE reference = $1", args![reference]).await?;
+        if rows.is_empty() { Ok(Outcome::Declined { response_code: 25 }) } else { self.earlier_answer(reference).await }
+    }
+
     /// A repeat gets the first answer; one that was reversed before it came is declined.
     async fn earlier_answer(&self, reference: &str) -> Result<Outcome, Error> {
         let sql = "SELECT state, auth_code, network_transaction_id FROM operations WHERE reference = $1";
         let rows = self.books.rows(sql, args![reference]).await?;
         let row = rows.first().ok_or_else(|| Error::internal("the books lost a row"))?;
-        if row.int(0)? == REVERSED {
-            return Ok(Outcome::Declined { response_code: 79 });
+        match row.int(0)? {
+            REVERSED => return Ok(Outcome::Declined { response_code: 79 }),
+            // There was nothing of that amount to capture, refund or void.
+            DECLINED => return Ok(Outcome::Declined { response_code: 12 }),
+            _ => {}
         }
         Ok(approved(row.text(1)?.to_owned(), row.text(2)?.to_owned()))
     }
@@ -147,20 +168,34 @@ impl Acquirer for Sandbox {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { deadline_ms: 3_000, greatest_lateness_ms: 0 }
+        Abilities {
+            deadline_ms: 3_000,
+            greatest_lateness_ms: 0,
+            capture: Settling::Repeat,
+            refund: Settling::Repeat,
+            void: Settling::Repeat,
+            inquire: true,
+            releases_remainder: false,
+        }
     }
 
     fn send<'a>(&'a self, operation: Operation<'a>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            match operation {
-                Operation::Authorize(ask) => self.charge(HOLD, ask).await,
-                Operation::Purchase(ask) => self.charge(PURCHASE, ask).await,
-                Operation::Verify(ask) => self.charge(VERIFICATION, ask).await,
-                Operation::Reverse { original } => self.reverse(original).await.unwrap_or_else(|error| {
-                    tracing::error!(cause = error.cause(), "the sandbox bank cannot write its books");
-                    Outcome::Unknown { why: "the sandbox bank cannot write its books" }
-                }),
-            }
+            let answered = match operation {
+                Operation::Authorize(ask) => Ok(self.charge(HOLD, ask).await),
+                Operation::Purchase(ask) => Ok(self.charge(PURCHASE, ask).await),
+                Operation::Verify(ask) => Ok(self.charge(VERIFICATION, ask).await),
+                Operation::Capture(follow) => self.follow(CAPTURE, CAPTURE_GUARD, follow).await,
+                Operation::Refund(follow) => self.follow(REFUND, REFUND_GUARD, follow).await,
+                Operation::Void(follow) => self.follow(VOID, VOID_GUARD, follow).await,
+                Operation::Release(follow) => self.follow(RELEASE, RELEASE_GUARD, follow).await,
+                Operation::Reverse { original } => self.reverse(original).await,
+                Operation::Inquire { reference } => self.inquire(reference).await,
+            };
+            answered.unwrap_or_else(|error| {
+                tracing::error!(cause = error.cause(), "the sandbox bank cannot write its books");
+                Outcome::Unknown { why: "the sandbox bank cannot write its books" }
+            })
         })
     }
 }

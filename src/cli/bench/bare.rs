@@ -4,9 +4,10 @@ use crate::clock::Stopwatch;
 use crate::db::{Stmt, Value};
 use crate::error::Error;
 use crate::id::TransactionId;
+use crate::pay::attempts::{self, Answered, Message, Reply};
 use crate::pay::state::{Event, apply};
-use crate::pay::store;
 use crate::pay::transaction::{State, Transaction};
+use crate::pay::{books, store};
 use crate::random::Random;
 use crate::vault::Sealed;
 use rusqlite::Connection;
@@ -75,8 +76,8 @@ fn intent(payment: &Transaction) -> Result<Vec<Stmt>, Error> {
     if let Some(token) = payment.token {
         statements.push(crate::pay::tokens::still_there(token, payment.caller));
     }
-    statements.push(store::insert(payment, sealed)?);
-    statements.push(store::insert_attempt(payment.id, "sandbox", &payment.id.to_string(), payment.created_at));
+    statements.push(store::insert(payment, Some(sealed))?);
+    statements.push(attempts::first(payment.id, "sandbox", Message::Charge, payment.created_at));
     Ok(statements)
 }
 
@@ -87,8 +88,11 @@ fn outcome(payment: &Transaction, template: &Transaction) -> Result<Vec<Stmt>, E
         network_transaction_id: template.network_transaction_id.clone(),
     };
     let after = apply(payment, Event::Approved(approval)).map_err(|_| Error::internal("not pending"))?;
-    let result = store::attempt_result(payment.id, store::RESULT_APPROVED, Some(0), payment.created_at);
-    Ok(vec![store::update(payment, &after), result])
+    let reply = Reply { answered: Answered::Approved, response_code: Some(0) };
+    let mut statements = vec![store::update(payment, &after)];
+    statements.extend(books::entries(&after, None, payment.created_at));
+    statements.push(attempts::answered(payment.id, 1, reply, payment.created_at));
+    Ok(statements)
 }
 
 fn batch(connection: &mut Connection, writes: impl Iterator<Item = Result<Vec<Stmt>, Error>>) -> Result<(), Error> {

@@ -1,0 +1,177 @@
+//! What can go wrong between gateway and bank, on request: a merchant's own tests steer the sandbox for one call by the
+//! header `Fuda-Sandbox-Fault`, and see what their retry code does.
+
+use super::{Abilities, Acquirer, Ask, BoxFuture, Follow, Initiator, Operation, Outcome, Reason, StoredCredential};
+use crate::card::{Expiry, Pan};
+use crate::clock::Clock;
+use crate::money::Money;
+use std::sync::Arc;
+
+/// How long after the gateway's deadline a late message reaches the bank, milliseconds: the reversal or the repeat is
+/// there first.
+const LATE_MS: u64 = 3_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The bank never hears of it, and nobody answers.
+    TimeoutBefore,
+    /// The bank acts; its answer is lost.
+    TimeoutAfter,
+    /// The message arrives twice.
+    Duplicate,
+    /// The message arrives after the gateway has given up.
+    Late,
+    /// The connection is refused.
+    Refused,
+    /// The bank acts; its answer breaks off in the middle.
+    Cut,
+}
+
+/// The header's words, in the order in which the documents list them.
+pub const FAULTS: [(&str, Fault); 6] = [
+    ("timeout-before", Fault::TimeoutBefore),
+    ("timeout-after", Fault::TimeoutAfter),
+    ("duplicate", Fault::Duplicate),
+    ("late", Fault::Late),
+    ("refused", Fault::Refused),
+    ("cut", Fault::Cut),
+];
+
+impl Fault {
+    /// `None` for a word that is not in [`FAULTS`].
+    pub fn parse(word: &str) -> Option<Fault> {
+        FAULTS.iter().find(|(name, _)| *name == word).map(|(_, fault)| *fault)
+    }
+}
+
+/// An acquirer behind a line that fails once. What recovery sends later goes by the good line.
+pub struct Faulty {
+    pub inner: Arc<dyn Acquirer>,
+    pub fault: Fault,
+    pub clock: Clock,
+}
+
+impl Acquirer for Faulty {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.inner.abilities()
+    }
+
+    fn send<'a>(&'a self, operation: Operation<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            match self.fault {
+                Fault::Refused => return Outcome::NotSent { why: "connection refused" },
+                Fault::TimeoutBefore => {}
+                Fault::TimeoutAfter => drop(self.inner.send(operation).await),
+                Fault::Late => self.send_late(operation),
+                Fault::Duplicate => {
+                    self.inner.send(operation).await;
+                    return self.inner.send(operation).await;
+                }
+                Fault::Cut => {
+                    self.inner.send(operation).await;
+                    return Outcome::Unknown { why: "the answer broke off in the middle" };
+                }
+            }
+            // The caller's deadline ends this.
+            std::future::pending().await
+        })
+    }
+}
+
+impl Faulty {
+    fn send_late(&self, operation: Operation<'_>) {
+        let Some(kept) = Kept::of(operation) else { return };
+        let (inner, clock) = (self.inner.clone(), self.clock.clone());
+        tokio::spawn(async move {
+            clock.sleep(inner.abilities().deadline_ms + LATE_MS).await;
+            inner.send(kept.operation()).await;
+        });
+    }
+}
+
+/// A message that outlives the call that sent it; without the cvc, which belongs to that call alone.
+enum Kept {
+    Charge { kind: Kind, reference: String, money: Money, pan: Pan, expiry: Expiry, stored: Option<Stored> },
+    Follow { kind: Kind, reference: String, original: String, money: Money },
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Authorize,
+    Purchase,
+    Verify,
+    Capture,
+    Refund,
+    Void,
+}
+
+#[derive(Clone, Copy)]
+struct Stored {
+    initiator: Initiator,
+    reason: Reason,
+    from_vault: bool,
+}
+
+impl Kept {
+    /// `None` for what only recovery sends.
+    fn of(operation: Operation<'_>) -> Option<Kept> {
+        let charge = |kind, ask: Ask<'_>| Kept::Charge {
+            kind,
+            reference: ask.reference.to_owned(),
+            money: ask.money,
+            pan: ask.pan.clone(),
+            expiry: ask.expiry,
+            stored: ask.stored_credential.map(|stored| Stored {
+                initiator: stored.initiator,
+                reason: stored.reason,
+                from_vault: stored.from_vault,
+            }),
+        };
+        let follow = |kind, follow: Follow<'_>| Kept::Follow {
+            kind,
+            reference: follow.reference.to_owned(),
+            original: follow.original.to_owned(),
+            money: follow.money,
+        };
+        Some(match operation {
+            Operation::Authorize(ask) => charge(Kind::Authorize, ask),
+            Operation::Purchase(ask) => charge(Kind::Purchase, ask),
+            Operation::Verify(ask) => charge(Kind::Verify, ask),
+            Operation::Capture(one) => follow(Kind::Capture, one),
+            Operation::Refund(one) => follow(Kind::Refund, one),
+            Operation::Void(one) => follow(Kind::Void, one),
+            Operation::Release(_) | Operation::Reverse { .. } | Operation::Inquire { .. } => return None,
+        })
+    }
+
+    fn operation(&self) -> Operation<'_> {
+        match self {
+            Kept::Charge { kind, reference, money, pan, expiry, stored } => {
+                let stored_credential = stored.map(|stored| StoredCredential {
+                    initiator: stored.initiator,
+                    reason: stored.reason,
+                    network_transaction_id: None,
+                    from_vault: stored.from_vault,
+                });
+                let ask = Ask { reference, money: *money, pan, expiry: *expiry, cvc: None, stored_credential };
+                match kind {
+                    Kind::Authorize => Operation::Authorize(ask),
+                    Kind::Verify => Operation::Verify(ask),
+                    _ => Operation::Purchase(ask),
+                }
+            }
+            Kept::Follow { kind, reference, original, money } => {
+                let follow = Follow { reference, original, money: *money };
+                match kind {
+                    Kind::Capture => Operation::Capture(follow),
+                    Kind::Refund => Operation::Refund(follow),
+                    _ => Operation::Void(follow),
+                }
+            }
+        }
+    }
+}

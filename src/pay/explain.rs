@@ -1,0 +1,259 @@
+//! The story of one transaction for the merchant who asks "why was this declined": what was asked, with which card and key,
+//! what went to the acquirer and came back, what the ledger says, what followed and what is still to come. In order, each
+//! line in English and Japanese, made from the rows that the payment left; nothing in it was secret in them.
+
+use super::attempts::{self, Answered, Attempt, Message};
+use super::store;
+use super::transaction::{Kind, Source, State, Transaction};
+use crate::acquirer::Initiator;
+use crate::app::App;
+use crate::clock::{Millis, timestamp};
+use crate::codes::Code;
+use crate::db::args;
+use crate::error::Error;
+use crate::id::TransactionId;
+use crate::jobs;
+use crate::ledger::{self, ACCOUNTS, Account, Entry};
+use crate::money::Money;
+use crate::response_codes::{self, Retry};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+#[derive(Serialize, ToSchema)]
+pub struct Story {
+    pub success: bool,
+    pub status_code: u16,
+    pub is_live: bool,
+    #[schema(value_type = String)]
+    pub transaction_id: TransactionId,
+    /// As in a status answer.
+    pub state: &'static str,
+    pub lines: Vec<Line>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Line {
+    pub at: String,
+    /// A stable word: `asked`, `vault`, `risk`, `sent`, `answered`, `ledger`, `followed_by`, `result`, `planned`.
+    pub step: &'static str,
+    pub en: String,
+    pub ja: String,
+}
+
+/// Lines with the time that they are sorted by.
+#[derive(Default)]
+struct Lines(Vec<(Millis, Line)>);
+
+impl Lines {
+    fn add(&mut self, at: Millis, step: &'static str, en: String, ja: String) {
+        self.0.push((at, Line { at: timestamp(at), step, en, ja }));
+    }
+}
+
+pub async fn story(app: &App, found: &Transaction) -> Result<Story, Error> {
+    let mut lines = Lines::default();
+    asked(&mut lines, found);
+    vault(app, &mut lines, found).await?;
+    let attempts = attempts::of_transaction(app, found.id).await?;
+    for attempt in &attempts {
+        sent(&mut lines, attempt);
+    }
+    for entry in ledger::of_transaction(&app.db, found.id).await? {
+        booked(&mut lines, found, &entry);
+    }
+    for child in store::children(app, found.id).await? {
+        followed(&mut lines, &child);
+    }
+    let end = attempts.iter().filter_map(|attempt| attempt.answered_at).max().unwrap_or(found.created_at);
+    result(&mut lines, found, end);
+    planned(app, &mut lines, found).await?;
+    lines.0.sort_by_key(|(at, _)| *at);
+    Ok(Story {
+        success: true,
+        status_code: 200,
+        is_live: found.caller.live,
+        transaction_id: found.id,
+        state: found.state.name(),
+        lines: lines.0.into_iter().map(|(_, line)| line).collect(),
+    })
+}
+
+fn amount(money: Money) -> String {
+    format!("{} {}", money.major(), money.currency.code())
+}
+
+fn asked(lines: &mut Lines, found: &Transaction) {
+    let money = amount(found.money);
+    let masked = &found.masked;
+    let (en, ja) = match (found.kind, found.parent) {
+        (Kind::PreAuth, _) if found.money.minor == 0 => {
+            (format!("A verification of card {masked} was asked"), format!("カード {masked} の有効性確認の依頼"))
+        }
+        (Kind::PreAuth, _) => (
+            format!("An authorization of {money} on card {masked} was asked"),
+            format!("カード {masked} への {money} のオーソリの依頼"),
+        ),
+        (Kind::Capture, None) => (
+            format!("A payment of {money} with card {masked} was asked"),
+            format!("カード {masked} での {money} の支払いの依頼"),
+        ),
+        (Kind::Capture, Some(hold)) => (
+            format!("A capture of {money} of authorization {hold} was asked"),
+            format!("オーソリ {hold} のうち {money} の売上確定の依頼"),
+        ),
+        (Kind::Refund, _) => (format!("A refund of {money} was asked"), format!("{money} の返金の依頼")),
+        (Kind::Void, _) if found.details.lapse => {
+            (format!("The hold of {money} reached its end"), format!("{money} のオーソリが期限に達した"))
+        }
+        (Kind::Void, _) => {
+            (format!("A void of the hold of {money} was asked"), format!("{money} のオーソリの取消の依頼"))
+        }
+    };
+    let (by_en, by_ja) = match (found.is_charge(), found.initiator) {
+        (true, Initiator::Merchant) => (", initiated by the merchant", "（加盟店起点）"),
+        (true, Initiator::Customer) => (", initiated by the customer", "（顧客起点）"),
+        (false, _) => ("", ""),
+    };
+    let checks_en = "; all fields passed the checks.";
+    let checks_ja = "。すべての項目が検査を通過。";
+    lines.add(found.created_at, "asked", format!("{en}{by_en}{checks_en}"), format!("{ja}{by_ja}{checks_ja}"));
+    if let Some(code) = found.code.filter(|code| code.name().starts_with("ERR30")) {
+        let (name, when) = (code.name(), code.meaning().when);
+        let text = response_codes::text(found.response_code.unwrap_or(-1), true);
+        let en = format!("Refused before the bank was asked, {name}: {when}.");
+        lines.add(found.created_at, "risk", en, format!("銀行に問い合わせる前に拒否、{name}：{text}。"));
+    }
+}
+
+/// Which key the card was under. The card itself may be erased by now.
+async fn vault(app: &App, lines: &mut Lines, found: &Transaction) -> Result<(), Error> {
+    if let (Source::Token, Some(token), Some(key)) = (found.source, found.token, found.details.vault_key) {
+        let en = format!("The stored card {token} was opened with vault key {key}.");
+        lines.add(found.created_at, "vault", en, format!("保存カード {token} を金庫の鍵 {key} で開封。"));
+    }
+    let sql = "SELECT key_id, CASE WHEN sealed IS NULL THEN 1 ELSE 0 END FROM transactions WHERE id = $1";
+    let rows = app.db.rows(sql, args![found.id]).await?;
+    let Some(row) = rows.first() else { return Ok(()) };
+    if let Some(key) = row.opt_int(0)? {
+        let (en, ja) = if row.int(1)? == 1 { (" It is erased by now.", "現在は消去済み。") } else { ("", "") };
+        let en = format!("The card was sealed for this payment alone with vault key {key}.{en}");
+        lines.add(found.created_at, "vault", en, format!("この取引専用にカードを金庫の鍵 {key} で封印。{ja}"));
+    }
+    Ok(())
+}
+
+fn sent(lines: &mut Lines, attempt: &Attempt) {
+    let (en, ja) = match attempt.message {
+        Some(Message::Charge) => ("The charge", "請求"),
+        Some(Message::Reversal) => ("A reversal", "取消（リバーサル）"),
+        Some(Message::Capture) => ("The capture", "売上確定"),
+        Some(Message::Refund) => ("The refund", "返金"),
+        Some(Message::Void) => ("The void", "オーソリの取消"),
+        Some(Message::Inquiry) => ("An inquiry", "照会"),
+        Some(Message::Release) => ("The release of the remainder", "残額の解放"),
+        None => ("A message", "電文"),
+    };
+    let (acquirer, reference) = (&attempt.acquirer, &attempt.reference);
+    lines.add(
+        attempt.sent_at,
+        "sent",
+        format!("{en} went to acquirer {acquirer} under reference {reference}."),
+        format!("{ja}をアクワイアラ {acquirer} へ送信（参照番号 {reference}）。"),
+    );
+    let Some(answered) = attempt.answered else { return };
+    let at = attempt.answered_at.unwrap_or(attempt.sent_at);
+    let (en, ja) = match (answered, attempt.response_code) {
+        (Answered::Approved, Some(79)) => {
+            ("The bank had undone it already.".to_owned(), "銀行では取消済み。".to_owned())
+        }
+        (Answered::Approved, _) => ("The bank approved.".to_owned(), "銀行が承認。".to_owned()),
+        (Answered::Declined, code) => declined(code.unwrap_or(-1)),
+        (Answered::Unknown, _) => (
+            "No answer came, or none that could be read: what the bank did is not known.".to_owned(),
+            "応答なし、または判読不能：銀行側の結果は不明。".to_owned(),
+        ),
+        (Answered::NotSent, _) => (
+            "The connection was refused: nothing reached the bank.".to_owned(),
+            "接続拒否：銀行には何も届いていない。".to_owned(),
+        ),
+    };
+    lines.add(at, "answered", en, ja);
+}
+
+fn declined(code: i64) -> (String, String) {
+    let row = response_codes::find(code);
+    let (en, ja) = match row.map(|row| row.retry) {
+        Some(Retry::Later) => (" It may be tried again later.", "後で再試行できる。"),
+        Some(Retry::Never) => (" Do not try this card again.", "このカードでの再試行は不可。"),
+        Some(Retry::Unsaid) | None => ("", ""),
+    };
+    let (text_en, text_ja) = (response_codes::text(code, false), response_codes::text(code, true));
+    (format!("The bank answered {code}: {text_en}.{en}"), format!("銀行の応答 {code}：{text_ja}。{ja}"))
+}
+
+fn booked(lines: &mut Lines, found: &Transaction, entry: &Entry) {
+    let account = |id: i64| ACCOUNTS.into_iter().find(|account| *account as i64 == id);
+    let name = |id| account(id).map_or("unknown", Account::name);
+    let money = amount(Money { minor: entry.amount_minor, currency: found.money.currency });
+    let (debit, credit) = (name(entry.debit), name(entry.credit));
+    lines.add(
+        entry.created_at,
+        "ledger",
+        format!("Ledger entry {}: {money}, debit {debit}, credit {credit}.", entry.number),
+        format!("元帳の仕訳 {}：{money}、借方 {debit}、貸方 {credit}。", entry.number),
+    );
+}
+
+fn followed(lines: &mut Lines, child: &Transaction) {
+    let (id, kind, state, money) = (child.id, child.kind.name(), child.state.name(), amount(child.money));
+    lines.add(
+        child.created_at,
+        "followed_by",
+        format!("{kind} {id} of {money} followed; it is {state}."),
+        format!("{kind} {id}（{money}）が続く。状態は {state}。"),
+    );
+}
+
+fn result(lines: &mut Lines, found: &Transaction, at: Millis) {
+    let code = found.code.map_or("", Code::name);
+    let (en, ja) = match found.state {
+        State::Pending => ("It is being made right now.".to_owned(), "処理中。".to_owned()),
+        State::Unknown if found.is_charge() => (
+            format!("The caller was told {code}: the charge is being reversed and can never become approved."),
+            format!("呼び出し元への応答は {code}：取消処理中であり、承認になることはない。"),
+        ),
+        State::Unknown => (
+            format!("The caller was told {code}: the result is being found out; do not send it again."),
+            format!("呼び出し元への応答は {code}：結果を確認中。再送しないこと。"),
+        ),
+        State::Reversed => (
+            format!("The bank confirmed the reversal; the answer is {code}, for ever."),
+            format!("銀行が取消を確認。応答は {code} で確定。"),
+        ),
+        state => {
+            let name = state.name();
+            (format!("The end: {name}, told as {code}."), format!("結果：{name}、応答コード {code}。"))
+        }
+    };
+    lines.add(at, "result", en, ja);
+}
+
+/// The jobs that wait for it.
+async fn planned(app: &App, lines: &mut Lines, found: &Transaction) -> Result<(), Error> {
+    let sql = "SELECT kind, due_at, attempts FROM jobs WHERE subject = $1 AND kind IN (1, 2, 3)";
+    for row in app.db.rows(sql, args![found.id]).await? {
+        let (kind, due_at, attempts) = (row.int(0)?, row.int(1)?, row.int(2)?);
+        let at = timestamp(due_at);
+        let (en, ja) = match jobs::KINDS.into_iter().find(|one| *one as i64 == kind) {
+            Some(jobs::Kind::Recover) => (
+                format!("The bank is asked again at {at}; tries so far: {attempts}."),
+                format!("{at} に銀行へ再度確認。これまでの試行 {attempts} 回。"),
+            ),
+            Some(jobs::Kind::Lapse) => (format!("The hold ends at {at}."), format!("オーソリの期限は {at}。")),
+            _ => (format!("The hold's remainder is released at {at}."), format!("{at} にオーソリの残額を解放。")),
+        };
+        // Behind everything that has happened.
+        lines.add(due_at.max(app.clock.now()), "planned", en, ja);
+    }
+    Ok(())
+}

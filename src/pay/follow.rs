@@ -1,0 +1,224 @@
+//! What follows a charge: capture, refund, void. The same story as a charge, without a card: the balance that it takes is
+//! reserved in the intent's write, on the row of what it follows.
+
+use super::attempts::{self, Message};
+use super::idempotency::{self, Claim};
+use super::outcome::{self, Extra, Flow};
+use super::transaction::{Details, Kind, State, Transaction};
+use super::{Answer, envelope, parent, store};
+use crate::acquirer::faults::Fault;
+use crate::acquirer::{Acquirer, Follow, Operation, Outcome};
+use crate::app::App;
+use crate::codes::Code;
+use crate::db::Written;
+use crate::directory::{Caller, Merchant};
+use crate::error::Error;
+use crate::id::TransactionId;
+use crate::jobs::Job;
+use crate::money::Money;
+use std::sync::Arc;
+
+/// How often the parent is looked at again after another was faster; each time somebody else has got ahead.
+const RACES: usize = 32;
+
+pub struct FollowRequest {
+    pub caller: Caller,
+    pub merchant: Arc<Merchant>,
+    /// Capture, refund or void.
+    pub kind: Kind,
+    /// What it follows.
+    pub parent: TransactionId,
+    /// Major units, as it was sent; a void takes the whole hold.
+    pub amount: Option<String>,
+    pub notes: Option<String>,
+    pub claim: Option<Claim>,
+    pub request_id: String,
+    pub fault: Option<Fault>,
+    /// The gateway's own void of a hold at its end: the job that asks for it ends in the intent's write.
+    pub lapse: Option<Job>,
+}
+
+pub async fn follow(app: &App, request: FollowRequest) -> Result<Answer, Error> {
+    if let Some(answer) = look_up(app, &request).await? {
+        return Ok(answer);
+    }
+    let acquirer = app.steered(request.caller.live, request.fault).ok_or_else(|| Error::new(Code::Err1015))?;
+    for _ in 0..RACES {
+        let parent = find(app, &request).await?;
+        let money = money(&request, &parent)?;
+        let draft = draft(app, &request, &parent, money, acquirer.as_ref());
+        let begun = match parent::check(&parent, request.kind, money) {
+            Ok(()) => write_intent(app, &request, draft, acquirer.as_ref()).await?,
+            Err(Code::Err3019) => refuse(app, &request, draft, Code::Err3019).await?,
+            Err(code) => return Err(Error::new(code)),
+        };
+        match begun {
+            Begun::Intent(intent) => {
+                outcome::refuse_stale(app, &intent, acquirer.abilities().deadline_ms)?;
+                let answered = send(app, &intent, &parent, acquirer.as_ref()).await;
+                let flow = Flow {
+                    app,
+                    merchant: &request.merchant,
+                    request_id: &request.request_id,
+                    claim: request.claim.as_ref(),
+                    intent: &intent,
+                    parent: Some(&parent),
+                };
+                return outcome::conclude(&flow, answered, |_| Ok(Extra::default())).await;
+            }
+            Begun::Refused(answer) => return Ok(answer),
+            // Another request took the key between our look-up and our write.
+            Begun::KeyTaken => {
+                return look_up(app, &request).await?.ok_or_else(|| Error::new(Code::Err1008));
+            }
+            Begun::Raced => {}
+        }
+    }
+    Err(Error::new(Code::Err1005))
+}
+
+async fn look_up(app: &App, request: &FollowRequest) -> Result<Option<Answer>, Error> {
+    match &request.claim {
+        Some(claim) => idempotency::look_up(app, claim).await,
+        None => Ok(None),
+    }
+}
+
+/// Unknown, another entity's and another merchant's: one answer for the three (contract 4.2).
+async fn find(app: &App, request: &FollowRequest) -> Result<Transaction, Error> {
+    let found = store::find(app, request.caller, request.parent).await?;
+    found.filter(|found| found.merchant_id == request.merchant.id).ok_or_else(|| Error::new(Code::Err1004))
+}
+
+/// In the parent's currency.
+fn money(request: &FollowRequest, parent: &Transaction) -> Result<Money, Error> {
+    match &request.amount {
+        Some(text) => Money::parse(text, parent.money.currency)
+            .map_err(|error| Error::field("amount", error.code(), error.message())),
+        None => Ok(parent.money),
+    }
+}
+
+fn draft(
+    app: &App,
+    request: &FollowRequest,
+    parent: &Transaction,
+    money: Money,
+    acquirer: &dyn Acquirer,
+) -> Transaction {
+    let now = app.clock.now();
+    let details = Details {
+        notes: request.notes.clone(),
+        lapse: request.lapse.is_some(),
+        return_url: parent.details.return_url.clone(),
+        ..Details::default()
+    };
+    Transaction {
+        id: TransactionId::new(now, &app.random),
+        reference: 0,
+        kind: request.kind,
+        state: State::Pending,
+        created_at: now,
+        settle_after: Some(outcome::settle_after(app, acquirer.abilities().deadline_ms)),
+        money,
+        token: None,
+        details,
+        code: None,
+        response_code: None,
+        network_transaction_id: None,
+        parent: Some(parent.id),
+        captured_minor: 0,
+        refund_reserved_minor: 0,
+        refunded_minor: 0,
+        unresolved: 0,
+        // Merchant, reference and card are the parent's, and so is the code that the issuer gave it.
+        ..parent.clone()
+    }
+}
+
+enum Begun {
+    Intent(Box<Transaction>),
+    Refused(Answer),
+    KeyTaken,
+    /// The parent is no longer as it was read.
+    Raced,
+}
+
+/// Durable before money moves: the key's claim, the balance, the transaction, and the message that is about to go.
+async fn write_intent(
+    app: &App,
+    request: &FollowRequest,
+    mut intent: Transaction,
+    acquirer: &dyn Acquirer,
+) -> Result<Begun, Error> {
+    let mut writes = Vec::with_capacity(5);
+    if let Some(claim) = &request.claim {
+        writes.push(claim.insert(intent.id, app.clock.now()));
+    }
+    if let Some(job) = &request.lapse {
+        writes.push(job.done());
+    }
+    writes.push(parent::reserve(&intent));
+    writes.push(store::insert(&intent, None)?);
+    writes.push(attempts::first(intent.id, acquirer.name(), Message::of(intent.kind, false), intent.created_at));
+    match app.db.write(writes).await? {
+        Written::Applied(rows) => {
+            intent.reference = rows.last().map_or(Ok(0), |row| row.int(0))?;
+            Ok(Begun::Intent(Box::new(intent)))
+        }
+        Written::GuardFailed(0) if request.claim.is_some() => Ok(Begun::KeyTaken),
+        Written::GuardFailed(_) => Ok(Begun::Raced),
+        // Never sent: if the intent is there after all, the sweep settles it.
+        Written::Ambiguous => Err(Error::internal("the database was lost while an intent was being written")),
+    }
+}
+
+/// A refusal that is recorded (contract section 10) begins and ends in one write.
+async fn refuse(app: &App, request: &FollowRequest, draft: Transaction, code: Code) -> Result<Begun, Error> {
+    let refused = Transaction {
+        state: State::Declined,
+        settle_after: None,
+        code: Some(code),
+        response_code: code.meaning().response_code,
+        auth_code: None,
+        ..draft
+    };
+    let answer = envelope::answer(&refused, &request.merchant, &request.request_id);
+    let mut writes = Vec::with_capacity(3);
+    if let Some(claim) = &request.claim {
+        writes.push(claim.insert(refused.id, app.clock.now()));
+    }
+    writes.push(store::insert(&refused, None)?);
+    if let Some(claim) = &request.claim {
+        writes.push(claim.answered_at_once(refused.id, &answer));
+    }
+    match app.db.write(writes).await? {
+        Written::Applied(rows) => {
+            let reference = rows.last().map_or(Ok(0), |row| row.int(0))?;
+            Ok(Begun::Refused(answer.with_reference(reference)))
+        }
+        Written::GuardFailed(_) => Ok(Begun::KeyTaken),
+        Written::Ambiguous => Err(Error::internal("the database was lost while a refusal was being written")),
+    }
+}
+
+/// The message as it goes first, and as recovery repeats it: under the same reference.
+pub fn operation<'a>(kind: Kind, follow: Follow<'a>) -> Operation<'a> {
+    match kind {
+        Kind::Refund => Operation::Refund(follow),
+        Kind::Void => Operation::Void(follow),
+        Kind::Capture | Kind::PreAuth => Operation::Capture(follow),
+    }
+}
+
+async fn send(app: &App, intent: &Transaction, parent: &Transaction, acquirer: &dyn Acquirer) -> Outcome {
+    let (reference, original) = (intent.id.to_string(), parent.id.to_string());
+    let follow = Follow { reference: &reference, original: &original, money: intent.money };
+    ask(app, acquirer, operation(intent.kind, follow)).await
+}
+
+/// One message to the bank and its answer. Silence past the deadline is unknown, not a decline.
+pub async fn ask(app: &App, acquirer: &dyn Acquirer, operation: Operation<'_>) -> Outcome {
+    let answered = app.clock.within(acquirer.abilities().deadline_ms, acquirer.send(operation)).await;
+    answered.unwrap_or(Outcome::Unknown { why: "no answer in time" })
+}

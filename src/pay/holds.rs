@@ -1,0 +1,84 @@
+//! The end of a hold: one that nobody captures lapses and is let go at the bank by a void of the gateway's own; of one that
+//! was captured in part the remainder is let go.
+
+use super::attempts::{self, Answered, Message, Reply};
+use super::follow::{FollowRequest, ask, follow};
+use super::recover::{backoff_ms, merchant};
+use super::store;
+use super::transaction::{Kind, State};
+use crate::acquirer::{Follow, Operation};
+use crate::app::App;
+use crate::codes::Code;
+use crate::db::Written;
+use crate::error::Error;
+use crate::id;
+use crate::jobs::Job;
+use crate::money::Money;
+
+/// When a hold on which something is going on is looked at again, milliseconds.
+const BUSY_MS: i64 = 60_000;
+
+/// A hold has reached its end (contract 4.2): guarded like a void, so a capture that is faster wins.
+pub async fn lapse(app: &App, job: &Job) -> Result<(), Error> {
+    let hold = store::reread(&app.db, job.subject).await?.filter(|hold| hold.state == State::Approved);
+    let Some(hold) = hold else {
+        app.db.write(vec![job.done()]).await?;
+        return Ok(());
+    };
+    let request = FollowRequest {
+        caller: hold.caller,
+        merchant: merchant(app, &hold)?,
+        kind: Kind::Void,
+        parent: hold.id,
+        amount: None,
+        notes: None,
+        claim: None,
+        request_id: id::request_id(app.clock.now(), &app.random),
+        fault: None,
+        lapse: Some(job.clone()),
+    };
+    match follow(app, request).await {
+        Ok(_) => Ok(()),
+        // A capture or void has it just now, or has no known result. The job may have ended with the intent.
+        Err(error) if error.code == Code::Err1005 => {
+            app.db.write(vec![job.postpone(app.database_now() + BUSY_MS)]).await?;
+            Ok(())
+        }
+        // Nothing reached the bank: the outcome's write has asked for another try.
+        Err(error) if error.code == Code::Err1011 => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a capture left of its hold is given back to the cardholder.
+pub async fn release(app: &App, job: &Job) -> Result<(), Error> {
+    let capture = store::reread(&app.db, job.subject).await?;
+    let hold = match capture.as_ref().and_then(|capture| capture.parent) {
+        Some(id) => store::reread(&app.db, id).await?,
+        None => None,
+    };
+    let (Some(capture), Some(hold)) = (capture, hold) else {
+        app.db.write(vec![job.done()]).await?;
+        return Ok(());
+    };
+    let acquirer = app.acquirer(capture.caller.live);
+    let acquirer = acquirer.ok_or_else(|| Error::internal("no acquirer is configured for this payment's mode"))?;
+    let remainder = hold.money.checked_sub(capture.money).unwrap_or(Money::zero(hold.money.currency));
+    let (reference, original) = (format!("{}-l", capture.id), hold.id.to_string());
+    let attempt = attempts::next(capture.id, acquirer.name(), Message::Release, &reference, app.clock.now());
+    let Written::Applied(rows) = app.db.write(vec![job.still_held(), attempt]).await? else { return Ok(()) };
+    let number = rows.last().map_or(Ok(0), |row| row.int(0))?;
+    let follow = Follow { reference: &reference, original: &original, money: remainder };
+    let reply = Reply::of(&ask(app, acquirer.as_ref(), Operation::Release(follow)).await);
+    let answered = attempts::answered(capture.id, number, reply, app.clock.now());
+    let end = match reply.answered {
+        Answered::Approved => job.done(),
+        Answered::Declined => {
+            tracing::warn!(transaction = %capture.id, "the bank would not release a hold's remainder: it lapses there");
+            job.done()
+        }
+        Answered::Unknown | Answered::NotSent => job.postpone(app.database_now() + backoff_ms(job.attempts)),
+    };
+    app.db.write(vec![end, answered]).await?;
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! What the bank said becomes final in one write: the transaction, its parent's balance, the ledger, the jobs that follow
+//! from it, the attempt, and the answer for the key. Everything that ends a transaction goes through here.
+
+use super::attempts::{self, Answered, Reply};
+use super::idempotency::{self, Claim};
+use super::state::{Event, apply};
+use super::transaction::{Kind, State, Transaction};
+use super::{Answer, books, envelope, parent, store};
+use crate::acquirer::Outcome;
+use crate::app::App;
+use crate::codes::Code;
+use crate::db::{Stmt, Written, args};
+use crate::directory::Merchant;
+use crate::error::Error;
+use crate::jobs::{self, Kind as JobKind};
+
+/// How much longer than the acquirer's deadline an intent is left alone before the sweep takes it, milliseconds: room for
+/// the outcome's write and for clocks that differ.
+const MARGIN_MS: i64 = 2_000;
+
+/// When a hold that the bank would not let go at its end is tried again, milliseconds.
+const LAPSE_AGAIN_MS: i64 = 60 * 60 * 1000;
+
+/// When the sweep may take an intent that is written now.
+pub fn settle_after(app: &App, deadline_ms: u64) -> i64 {
+    app.database_now() + i64::try_from(deadline_ms).unwrap_or(i64::MAX / 4) + MARGIN_MS
+}
+
+/// An intent that waited long for its write may already be the sweep's: then nothing is sent, and the sweep ends it.
+pub fn refuse_stale(app: &App, intent: &Transaction, deadline_ms: u64) -> Result<(), Error> {
+    let late = intent.settle_after.is_some_and(|limit| settle_after(app, deadline_ms) >= limit + MARGIN_MS);
+    if late { Err(Error::internal("an intent's write took too long: nothing was sent")) } else { Ok(()) }
+}
+
+/// An intent whose message went out, and who waits for its end.
+pub struct Flow<'a> {
+    pub app: &'a App,
+    pub merchant: &'a Merchant,
+    pub request_id: &'a str,
+    pub claim: Option<&'a Claim>,
+    pub intent: &'a Transaction,
+    /// What the intent follows.
+    pub parent: Option<&'a Transaction>,
+}
+
+/// What a flow adds to an approval: rows, and an answer of its own in the envelope's place.
+#[derive(Default)]
+pub struct Extra {
+    pub rows: Vec<Stmt>,
+    pub answer: Option<Answer>,
+}
+
+/// The second write, guarded on the intent still standing, and the answer.
+pub async fn conclude(
+    flow: &Flow<'_>,
+    outcome: Outcome,
+    approved: impl FnOnce(&Transaction) -> Result<Extra, Error>,
+) -> Result<Answer, Error> {
+    let (app, intent) = (flow.app, flow.intent);
+    let reply = Reply::of(&outcome);
+    let after = apply(intent, event(outcome)).map_err(|_| Error::internal("an intent is not pending"))?;
+    let extra = if after.state == State::Approved { approved(&after)? } else { Extra::default() };
+    let answer = extra.answer.unwrap_or_else(|| envelope::answer(&after, flow.merchant, flow.request_id));
+    let mut writes = rows(app, flow.merchant, intent, &after, flow.parent);
+    writes.push(attempts::answered(intent.id, 1, reply, app.clock.now()));
+    writes.extend(extra.rows);
+    if let Some(claim) = flow.claim {
+        writes.extend(claimed(claim, &after, &answer));
+    }
+    if !written(app, intent, &after, writes).await? {
+        return lost_to_the_sweep(flow, reply).await;
+    }
+    tracing::info!(
+        transaction = %after.id,
+        kind = after.kind.name(),
+        state = after.state.name(),
+        response_code = after.response_code,
+        request = flow.request_id,
+        "transaction"
+    );
+    let labels = [("kind", after.kind.name()), ("state", after.state.name())];
+    metrics::counter!("fuda_transactions_total", &labels).increment(1);
+    if after.state == State::NotSent { Err(Error::new(Code::Err1011)) } else { Ok(answer) }
+}
+
+fn event(outcome: Outcome) -> Event {
+    match outcome {
+        Outcome::Approved(approval) => Event::Approved(approval),
+        Outcome::Declined { response_code } => Event::Declined { response_code },
+        Outcome::NotSent { .. } => Event::NotSent,
+        Outcome::Unknown { .. } => Event::NoAnswer,
+    }
+}
+
+/// The key gets the first final answer. That is ERR1010 for a charge without one; a capture, refund or void gets its own
+/// once it is known.
+fn claimed(claim: &Claim, after: &Transaction, answer: &Answer) -> Option<Stmt> {
+    match after.state {
+        State::NotSent => Some(claim.release(after.id)),
+        State::Unknown if !after.is_charge() => None,
+        state => Some(claim.answered(after.id, answer, state != State::Unknown)),
+    }
+}
+
+/// All that changes with a transaction's step from `before` to `after`.
+pub fn rows(
+    app: &App,
+    merchant: &Merchant,
+    before: &Transaction,
+    after: &Transaction,
+    parent: Option<&Transaction>,
+) -> Vec<Stmt> {
+    if after.state == State::Unknown {
+        return given_up(app, before, after);
+    }
+    let mut rows = vec![store::update(before, after)];
+    if !after.is_charge() {
+        rows.push(parent::settle(before, after));
+    }
+    if after.state == State::Approved {
+        rows.extend(books::entries(after, parent, app.clock.now()));
+    }
+    rows.extend(follow_up(app, merchant, after, parent));
+    rows
+}
+
+/// From PENDING to UNKNOWN: recovery has it from now on.
+pub fn given_up(app: &App, before: &Transaction, after: &Transaction) -> Vec<Stmt> {
+    let mut rows = vec![store::update(before, after)];
+    rows.extend(parent::unknown(after));
+    rows.push(jobs::enqueue(JobKind::Recover, after.id, app.database_now()));
+    rows
+}
+
+/// The jobs that begin or end with a final state.
+fn follow_up(app: &App, merchant: &Merchant, after: &Transaction, parent: Option<&Transaction>) -> Vec<Stmt> {
+    let mut rows = Vec::new();
+    match (after.kind, after.state, parent) {
+        (Kind::PreAuth, State::Approved, None) if after.money.minor > 0 => {
+            rows.push(jobs::enqueue(JobKind::Lapse, after.id, app.database_now() + merchant.hold_ms));
+        }
+        (Kind::Capture, State::Approved, Some(hold)) => {
+            rows.push(jobs::remove(JobKind::Lapse, hold.id));
+            let kept = app.acquirer(after.caller.live).is_some_and(|bank| !bank.abilities().releases_remainder);
+            if kept && after.money.minor < hold.money.minor {
+                rows.push(jobs::enqueue(JobKind::Release, after.id, app.database_now()));
+            }
+        }
+        (Kind::Void, State::Approved, Some(hold)) => rows.push(jobs::remove(JobKind::Lapse, hold.id)),
+        (Kind::Void, _, Some(hold)) if after.details.lapse => {
+            rows.push(jobs::enqueue(JobKind::Lapse, hold.id, app.database_now() + LAPSE_AGAIN_MS));
+        }
+        _ => {}
+    }
+    rows
+}
+
+/// Tries until the write is known to stand, or known to have lost, or the sweep may have taken the payment. `false`
+/// means lost.
+async fn written(app: &App, intent: &Transaction, after: &Transaction, writes: Vec<Stmt>) -> Result<bool, Error> {
+    let mut pause_ms = 20;
+    let mut unsure = false;
+    loop {
+        let failure = match app.db.write(writes.clone()).await {
+            Ok(Written::Applied(_)) => return Ok(true),
+            // Our own row, written by a try whose answer was lost?
+            Ok(Written::GuardFailed(_)) if unsure => {
+                let now = store::reread(&app.db, intent.id).await?;
+                return Ok(now.is_some_and(|now| now.state == after.state && now.auth_code == after.auth_code));
+            }
+            Ok(Written::GuardFailed(0)) => return Ok(false),
+            // The intent stands, and what its parent or its jobs say does not fit: nobody may guess.
+            Ok(Written::GuardFailed(_)) => {
+                return Err(Error::internal("an outcome does not fit its parent; the sweep will settle it"));
+            }
+            Ok(Written::Ambiguous) => Error::internal("the database was lost during COMMIT"),
+            Err(error) => error,
+        };
+        unsure = true;
+        if intent.settle_after.is_some_and(|limit| app.database_now() + 2 * pause_ms >= limit) {
+            return Err(failure.context("an outcome could not be written; the sweep will settle it"));
+        }
+        tracing::warn!(cause = failure.cause(), transaction = %intent.id, "an outcome's write is tried again");
+        app.clock.sleep(u64::try_from(pause_ms).unwrap_or(20)).await;
+        pause_ms = (pause_ms * 2).min(1_000);
+    }
+}
+
+/// The sweep took the intent first: whatever the bank said is recorded, and recovery makes it good. The caller of a charge
+/// is told the one thing that will be true (ERR1010); of what follows one, that the result is not known yet (ERR1016).
+async fn lost_to_the_sweep(flow: &Flow<'_>, reply: Reply) -> Result<Answer, Error> {
+    let (app, intent) = (flow.app, flow.intent);
+    let gone = || Error::internal("an intent is gone");
+    app.db.write(vec![attempts::answered(intent.id, 1, reply, app.clock.now())]).await?;
+    let mut now = store::reread(&app.db, intent.id).await?.ok_or_else(gone)?;
+    let ended = matches!(now.state, State::Reversed | State::Declined);
+    if reply.answered == Answered::Approved && ended {
+        app.db.write(reopen(app, &now)).await?;
+        now = store::reread(&app.db, intent.id).await?.ok_or_else(gone)?;
+    }
+    if now.state == State::Pending {
+        return Err(Error::internal("an outcome's write was refused although its intent stands"));
+    }
+    tracing::warn!(transaction = %intent.id, "an answer came after the intent was given up: recovery has it");
+    let answer = envelope::answer(&now, flow.merchant, flow.request_id);
+    if flow.claim.is_none() || now.state == State::Unknown && !now.is_charge() {
+        return Ok(answer);
+    }
+    // The key's first answer is the one that every repeat gets.
+    match app.db.write(vec![idempotency::first_answer(intent.id, &answer)]).await? {
+        Written::Applied(rows) => match rows.first() {
+            Some(row) => Ok(Answer::new(answer.status, row.text(0)?.to_owned())),
+            None => Ok(answer),
+        },
+        Written::GuardFailed(_) | Written::Ambiguous => Err(Error::internal("the database was lost")),
+    }
+}
+
+/// An approval that comes after the end was written, which no bank should send: the transaction is unknown again, and
+/// recovery asks the bank once more.
+fn reopen(app: &App, found: &Transaction) -> Vec<Stmt> {
+    tracing::error!(transaction = %found.id, "the bank approved what was given up: it is settled again");
+    let code = if found.is_charge() { Code::Err1010 } else { Code::Err1016 };
+    let mut rows = vec![
+        Stmt::new(
+            "UPDATE transactions SET state = $2, code = $4 WHERE id = $1 AND state = $3",
+            args![found.id, State::Unknown as i64, found.state as i64, code.name()],
+        )
+        .exactly(1),
+        jobs::enqueue(JobKind::Recover, found.id, app.database_now()),
+    ];
+    if !found.is_charge() {
+        rows.push(parent::take_again(found));
+    }
+    rows
+}

@@ -1,0 +1,32 @@
+//! A payment's own sealed card is erased at the end of its window (contract section 6): 400 days after the payment, when no
+//! refund or dispute can need it any more (PCI DSS 3.2.1).
+
+use crate::app::App;
+use crate::db::{Stmt, args};
+use crate::error::Error;
+
+/// The window, milliseconds.
+const WINDOW_MS: i64 = 400 * 24 * 60 * 60 * 1000;
+
+/// How many payments one round looks at; the next round goes on from there.
+const SEEN_AT_ONCE: i64 = 1_000;
+
+/// Erases the next cards that are past their window; how many payments it has gone through. Payments stand in the order
+/// of their time, so a mark of how far it has come is all that it needs. One without a known result is passed by: its card
+/// is erased with its reversal.
+pub async fn round(app: &App) -> Result<i64, Error> {
+    let end = app.clock.now() - WINDOW_MS;
+    let seen = app.db.rows("SELECT seen FROM sweeps WHERE name = 'card_retention'", vec![]).await?;
+    let seen = seen.first().map_or(Ok(0), |row| row.int(0))?;
+    let sql = "SELECT COUNT(*), MAX(ref) FROM (SELECT ref, created_at, state FROM transactions WHERE ref > $1 \
+               ORDER BY ref LIMIT $2) AS next WHERE created_at < $3 AND state > 2";
+    let rows = app.db.rows(sql, args![seen, SEEN_AT_ONCE, end]).await?;
+    let Some(row) = rows.first() else { return Ok(0) };
+    let (count, Some(last)) = (row.int(0)?, row.opt_int(1)?) else { return Ok(0) };
+    let erase = "UPDATE transactions SET wrapped_key = NULL, sealed = NULL WHERE ref > $1 AND ref <= $2 \
+                 AND created_at < $3 AND state > 2 AND sealed IS NOT NULL";
+    let mark = "UPDATE sweeps SET seen = $2 WHERE name = 'card_retention' AND seen = $1";
+    let writes = vec![Stmt::new(mark, args![seen, last]).exactly(1), Stmt::new(erase, args![seen, last, end])];
+    app.db.write(writes).await?;
+    Ok(count)
+}
