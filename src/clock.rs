@@ -8,35 +8,45 @@ use std::time::Duration;
 /// Milliseconds since 1970-01-01 UTC.
 pub type Millis = i64;
 
-/// The machine's clock, or one that a test sets by hand.
-#[derive(Clone, Default)]
-pub struct Clock {
-    fixed: Option<Arc<AtomicI64>>,
+/// The machine's clock, one that a test sets by hand, or one that follows the runtime's timers.
+#[derive(Clone)]
+pub struct Clock(Source);
+
+#[derive(Clone)]
+enum Source {
+    System,
+    Fixed(Arc<AtomicI64>),
+    Runtime { start: Millis, origin: tokio::time::Instant },
 }
 
 #[allow(clippy::disallowed_methods)] // the file that owns time
 impl Clock {
     pub fn system() -> Clock {
-        Clock { fixed: None }
+        Clock(Source::System)
     }
 
     /// A clock that stands still until [`Clock::set`].
     pub fn fixed(now: Millis) -> Clock {
-        Clock { fixed: Some(Arc::new(AtomicI64::new(now))) }
+        Clock(Source::Fixed(Arc::new(AtomicI64::new(now))))
+    }
+
+    /// It is `start` now, and time passes as for the runtime's timers: a simulation's runtime leaps from one to the next.
+    pub fn of_runtime(start: Millis) -> Clock {
+        Clock(Source::Runtime { start, origin: tokio::time::Instant::now() })
     }
 
     pub fn set(&self, now: Millis) {
-        if let Some(fixed) = &self.fixed {
+        if let Source::Fixed(fixed) = &self.0 {
             fixed.store(now, Ordering::SeqCst);
         }
     }
 
     pub fn now(&self) -> Millis {
-        match &self.fixed {
-            Some(fixed) => fixed.load(Ordering::SeqCst),
-            None => std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+        let millis = |since: Duration| i64::try_from(since.as_millis()).unwrap_or(i64::MAX / 2);
+        match &self.0 {
+            Source::System => std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, millis),
+            Source::Fixed(fixed) => fixed.load(Ordering::SeqCst),
+            Source::Runtime { start, origin } => start + millis(origin.elapsed()),
         }
     }
 

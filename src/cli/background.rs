@@ -69,13 +69,18 @@ fn every<Round>(
     mut round: impl FnMut() -> Round + Send + 'static,
 ) -> tokio::task::JoinHandle<()>
 where
-    Round: Future<Output = Result<(), Error>> + Send,
+    Round: Future<Output = Result<(), Error>> + Send + 'static,
 {
     let (clock, stop) = (clock.clone(), stop.clone());
     tokio::spawn(async move {
         loop {
-            if let Err(error) = round().await {
-                tracing::error!(cause = error.cause(), what, "a background round failed: the next one tries again");
+            // In a task of its own: a round that panics is not the last one.
+            match tokio::spawn(round()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(cause = error.cause(), what, "a background round failed: the next one tries again");
+                }
+                Err(_) => tracing::error!(what, "a background round panicked: the next one tries again"),
             }
             if stop.run_until_cancelled(clock.sleep(ms)).await.is_none() {
                 return;

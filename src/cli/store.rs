@@ -2,17 +2,12 @@
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::db::{Db, Durability, Migration, SchemaState};
+use crate::db::{Db, Durability, MIGRATIONS, SchemaState};
 use crate::directory::Directory;
 use crate::error::Error;
 use crate::random::Random;
 use crate::vault::{KeySource, Vault};
 use std::os::unix::fs::DirBuilderExt;
-
-pub const MIGRATIONS: &[Migration] = &[
-    Migration { version: 1, name: "first", sql: include_str!("../../migrations/0001_first.sql") },
-    Migration { version: 2, name: "books", sql: include_str!("../../migrations/0002_books.sql") },
-];
 
 pub struct Store {
     pub db: Db,

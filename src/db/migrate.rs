@@ -10,6 +10,12 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
+/// This version's schema, in the order in which it came to be.
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "first", sql: include_str!("../../migrations/0001_first.sql") },
+    Migration { version: 2, name: "books", sql: include_str!("../../migrations/0002_books.sql") },
+];
+
 #[derive(Debug, PartialEq, Eq)]
 pub enum SchemaState {
     Empty,

@@ -4,6 +4,7 @@
 
 mod migrate;
 mod postgres;
+mod simulated;
 mod sqlite;
 mod value;
 mod wire;
@@ -12,7 +13,8 @@ mod wire;
 mod tests;
 
 pub use crate::args;
-pub use migrate::{Migration, SchemaState};
+pub use migrate::{MIGRATIONS, Migration, SchemaState};
+pub use simulated::{Fate, Memory, Simulated, Wait, Weather};
 pub use value::{Row, Value};
 
 use crate::clock::Clock;
@@ -135,6 +137,8 @@ impl Texts {
 pub enum Db {
     Sqlite(sqlite::Sqlite),
     Postgres(postgres::Postgres),
+    /// In memory, for simulations alone.
+    Simulated(Simulated),
 }
 
 impl Db {
@@ -157,6 +161,7 @@ impl Db {
         match self {
             Db::Sqlite(engine) => engine.rows(sql, &args),
             Db::Postgres(engine) => engine.rows(sql, &args).await,
+            Db::Simulated(engine) => engine.rows(sql, &args).await,
         }
     }
 
@@ -165,6 +170,7 @@ impl Db {
         match self {
             Db::Sqlite(engine) => engine.write(statements).await,
             Db::Postgres(engine) => engine.write(statements).await,
+            Db::Simulated(engine) => engine.write(statements).await,
         }
     }
 
@@ -173,6 +179,7 @@ impl Db {
         let rows = match self {
             Db::Sqlite(engine) => engine.rows(sqlite::NOW, &[])?,
             Db::Postgres(engine) => engine.rows(postgres::NOW, &[]).await?,
+            Db::Simulated(engine) => return Ok(engine.now()),
         };
         rows.first().ok_or_else(|| Error::internal("the database told no time"))?.int(0)
     }
@@ -180,7 +187,7 @@ impl Db {
     /// On SQLite writes go one after the other: none is running beside a read.
     pub async fn horizon(&self) -> Result<Horizon, Error> {
         match self {
-            Db::Sqlite(_) => Ok(Horizon { oldest_running: 0, next: 0 }),
+            Db::Sqlite(_) | Db::Simulated(_) => Ok(Horizon { oldest_running: 0, next: 0 }),
             Db::Postgres(engine) => {
                 let rows = engine.rows(postgres::HORIZON, &[]).await?;
                 let row = rows.first().ok_or_else(|| Error::internal("PostgreSQL told no snapshot"))?;
@@ -194,6 +201,7 @@ impl Db {
         match self {
             Db::Sqlite(engine) => engine.migrate(migrations).await,
             Db::Postgres(engine) => engine.migrate(migrations).await,
+            Db::Simulated(engine) => engine.migrate(migrations).await,
         }
     }
 
@@ -203,6 +211,7 @@ impl Db {
             Db::Postgres(engine) => {
                 engine.rows("SELECT CAST(1 AS BIGINT) WHERE to_regclass('fuda_schema') IS NOT NULL", &[]).await?
             }
+            Db::Simulated(engine) => engine.applied()?,
         };
         if exists.is_empty() {
             return Ok(SchemaState::Empty);
@@ -213,7 +222,7 @@ impl Db {
     /// What stands between this database and live money, in words.
     pub async fn durability_problem(&self) -> Result<Option<String>, Error> {
         match self {
-            Db::Sqlite(_) => Ok(None),
+            Db::Sqlite(_) | Db::Simulated(_) => Ok(None),
             Db::Postgres(engine) => engine.durability_problem().await,
         }
     }
@@ -223,6 +232,7 @@ impl Db {
         match self {
             Db::Sqlite(engine) => engine.close().await,
             Db::Postgres(engine) => engine.close().await,
+            Db::Simulated(_) => {}
         }
     }
 }

@@ -43,7 +43,7 @@ pub struct Inner {
 }
 
 /// A connection with its translated statement texts.
-struct Engine {
+pub struct Engine {
     connection: Connection,
     texts: Texts,
 }
@@ -167,8 +167,23 @@ impl Engine {
         Ok(Engine { connection, texts: Texts::default() })
     }
 
+    pub fn in_memory() -> Result<Engine, Error> {
+        let connection = Connection::open_in_memory().map_err(cause)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;").map_err(cause)?;
+        Ok(Engine { connection, texts: Texts::default() })
+    }
+
+    /// One write in a transaction of its own.
+    pub fn transaction(&mut self, statements: &[Stmt]) -> Result<Written, Error> {
+        self.step("BEGIN")?;
+        let result = self.run_all(statements);
+        self.step(if matches!(result, Ok(Written::Applied(_))) { "COMMIT" } else { "ROLLBACK" })?;
+        result
+    }
+
     /// The rows it returned, and how many rows it touched or returned.
-    fn execute(&mut self, sql: &'static str, args: &[Value]) -> Result<(Vec<Row>, u64), Error> {
+    pub fn execute(&mut self, sql: &'static str, args: &[Value]) -> Result<(Vec<Row>, u64), Error> {
         refuse_nul(args)?;
         let text = self.texts.get(sql, Dialect::Sqlite);
         let mut statement = self.connection.prepare_cached(&text).map_err(cause)?;
@@ -285,7 +300,7 @@ impl Engine {
         Ok(Written::Applied(returned))
     }
 
-    fn migrate(&mut self, migrations: &[Migration]) -> Result<usize, Error> {
+    pub fn migrate(&mut self, migrations: &[Migration]) -> Result<usize, Error> {
         // The write lock is taken before the look, so two processes do not both apply.
         self.batch("BEGIN IMMEDIATE")?;
         let result = self.migrate_locked(migrations).and_then(|count| self.batch("COMMIT").map(|()| count));

@@ -106,7 +106,7 @@ pub async fn recover(app: &App, job: &Job) -> Result<(), Error> {
     };
     match settling {
         Settling::Repeat => case.repeat(abilities).await,
-        Settling::Inquire => case.inquire().await,
+        Settling::Inquire => case.inquire(true).await,
         Settling::Operator => {
             tracing::error!(transaction = %found.id, "the bank cannot be asked: settle it by `fuda transactions resolve`");
             app.db.write(vec![job.done()]).await?;
@@ -155,14 +155,15 @@ impl Case<'_> {
             // Perhaps the host knows it and will not say so twice (94).
             Outcome::Unknown { .. } if abilities.inquire => {
                 self.app.db.write(vec![attempts::answered(self.found.id, number, reply, self.app.clock.now())]).await?;
-                self.inquire().await
+                self.inquire(false).await
             }
             Outcome::Unknown { .. } | Outcome::NotSent { .. } => self.postpone(number, reply).await,
         }
     }
 
-    /// What became of it. "Not known" is an answer only once the message can no longer arrive.
-    async fn inquire(&self) -> Result<(), Error> {
+    /// What became of it. "Not known" is an answer only once no message of it can still arrive: never after a repeat, which
+    /// may be on its way just now.
+    async fn inquire(&self, sent_once: bool) -> Result<(), Error> {
         let reference = self.found.id.to_string();
         let operation = Operation::Inquire { reference: &reference };
         let Some((number, reply, outcome)) = self.ask(Message::Inquiry, &reference, operation).await? else {
@@ -170,7 +171,7 @@ impl Case<'_> {
         };
         match outcome {
             Outcome::Approved(approval) => self.settle(Event::Approved(approval), number, reply).await,
-            Outcome::Declined { response_code } if response_code != 25 || self.too_late_to_act() => {
+            Outcome::Declined { response_code } if response_code != 25 || sent_once && self.too_late_to_act() => {
                 self.settle(Event::Declined { response_code }, number, reply).await
             }
             _ => self.postpone(number, reply).await,

@@ -1,0 +1,291 @@
+//! The bank of a simulation, and the line to it that delays, drops, repeats and reorders. The bank is idempotent by
+//! reference; what else it can do differs from seed to seed.
+
+use crate::weather::{Dice, Life};
+use fuda::acquirer::{Abilities, Acquirer, Approval, Follow, Operation, Outcome, Settling};
+use fuda::clock::Clock;
+use fuda::db::Wait;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+pub const DEADLINE_MS: u64 = 3_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Hold,
+    Purchase,
+    Verification,
+    Capture,
+    Refund,
+    Void,
+    Release,
+    /// A reversal that came before its charge, at a bank that remembers such.
+    Nothing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Approved,
+    Declined,
+    Reversed,
+    Voided,
+}
+
+#[derive(Clone, Debug)]
+pub struct Op {
+    pub kind: Kind,
+    pub state: State,
+    pub amount: i64,
+    pub captured: i64,
+    pub released: i64,
+    pub refunded: i64,
+}
+
+impl Op {
+    pub fn stands(&self) -> bool {
+        matches!(self.state, State::Approved | State::Voided) && self.kind != Kind::Release
+    }
+}
+
+/// A message on the wire: it does not need its sender any more.
+#[derive(Clone, Debug)]
+enum Message {
+    Charge { kind: Kind, reference: String, amount: i64 },
+    Follow { kind: Kind, reference: String, original: String, amount: i64 },
+    Reverse { original: String },
+    Inquire { reference: String },
+}
+
+impl Message {
+    fn of(operation: &Operation<'_>) -> Message {
+        let charge = |kind, ask: &fuda::acquirer::Ask<'_>| Message::Charge {
+            kind,
+            reference: ask.reference.to_owned(),
+            amount: ask.money.minor,
+        };
+        let follow = |kind, follow: &Follow<'_>| Message::Follow {
+            kind,
+            reference: follow.reference.to_owned(),
+            original: follow.original.to_owned(),
+            amount: follow.money.minor,
+        };
+        match operation {
+            Operation::Authorize(ask) => charge(Kind::Hold, ask),
+            Operation::Purchase(ask) => charge(Kind::Purchase, ask),
+            Operation::Verify(ask) => charge(Kind::Verification, ask),
+            Operation::Capture(one) => follow(Kind::Capture, one),
+            Operation::Refund(one) => follow(Kind::Refund, one),
+            Operation::Void(one) => follow(Kind::Void, one),
+            Operation::Release(one) => follow(Kind::Release, one),
+            Operation::Reverse { original } => Message::Reverse { original: (*original).to_owned() },
+            Operation::Inquire { reference } => Message::Inquire { reference: (*reference).to_owned() },
+        }
+    }
+}
+
+pub struct Bank {
+    pub ops: BTreeMap<String, Op>,
+    /// Whether a reversal of what has not come yet is remembered. A bank that forgets acts on the late message, but never
+    /// later than `lateness_ms`.
+    remembers: bool,
+    lateness_ms: u64,
+    settling: Settling,
+    inquire: bool,
+    releases: bool,
+    declined_of_100: u64,
+}
+
+impl Bank {
+    pub fn new(dice: &Dice) -> Bank {
+        let remembers = dice.chance(500);
+        let settling = match dice.below(20) {
+            0..=10 => Settling::Repeat,
+            11..=17 => Settling::Inquire,
+            _ => Settling::Operator,
+        };
+        Bank {
+            ops: BTreeMap::new(),
+            remembers,
+            lateness_ms: 3_000 + dice.below(20_000),
+            settling,
+            inquire: dice.chance(700),
+            releases: dice.chance(300),
+            declined_of_100: dice.below(25),
+        }
+    }
+
+    pub fn abilities(&self) -> Abilities {
+        let lateness = if self.remembers { 0 } else { self.lateness_ms };
+        // A host that cannot be repeated to may act on a late message too.
+        let lateness = if self.settling == Settling::Repeat { lateness } else { self.lateness_ms };
+        Abilities {
+            deadline_ms: DEADLINE_MS,
+            greatest_lateness_ms: i64::try_from(lateness).unwrap(),
+            capture: self.settling,
+            refund: self.settling,
+            void: self.settling,
+            inquire: self.inquire || self.settling == Settling::Inquire,
+            releases_remainder: self.releases,
+        }
+    }
+
+    pub fn releases(&self) -> bool {
+        self.releases
+    }
+
+    fn act(&mut self, message: &Message) -> Outcome {
+        match message {
+            Message::Charge { kind, reference, amount } => self.charge(*kind, reference, *amount),
+            Message::Follow { kind, reference, original, amount } => self.follow(*kind, reference, original, *amount),
+            Message::Reverse { original } => self.reverse(original),
+            Message::Inquire { reference } => match self.ops.get(reference) {
+                Some(op) => answer(op),
+                None => Outcome::Declined { response_code: 25 },
+            },
+        }
+    }
+
+    fn charge(&mut self, kind: Kind, reference: &str, amount: i64) -> Outcome {
+        if let Some(op) = self.ops.get(reference) {
+            return answer(op);
+        }
+        // The same for a repeat: by the reference's own letters.
+        let mark = reference.bytes().map(u64::from).sum::<u64>() % 100;
+        let state = if mark < self.declined_of_100 { State::Declined } else { State::Approved };
+        self.enter(kind, state, reference, amount)
+    }
+
+    fn follow(&mut self, kind: Kind, reference: &str, original: &str, amount: i64) -> Outcome {
+        if let Some(op) = self.ops.get(reference) {
+            return answer(op);
+        }
+        let mark = reference.bytes().map(u64::from).sum::<u64>() % 100;
+        let willing = kind == Kind::Release || mark >= self.declined_of_100 / 2;
+        let fits = willing && self.fits(kind, original, amount);
+        let state = if fits { State::Approved } else { State::Declined };
+        self.enter(kind, state, reference, amount)
+    }
+
+    fn fits(&mut self, kind: Kind, original: &str, amount: i64) -> bool {
+        let Some(op) = self.ops.get_mut(original).filter(|op| op.state == State::Approved) else { return false };
+        let hold = op.kind == Kind::Hold;
+        match kind {
+            Kind::Capture if hold && op.captured == 0 && amount <= op.amount => op.captured = amount,
+            Kind::Void if hold && op.captured == 0 && amount == op.amount => op.state = State::Voided,
+            Kind::Release if hold && op.captured > 0 && op.released == 0 && op.captured + amount <= op.amount => {
+                op.released = amount;
+            }
+            Kind::Refund if matches!(op.kind, Kind::Purchase | Kind::Capture) && op.refunded + amount <= op.amount => {
+                op.refunded += amount;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn reverse(&mut self, original: &str) -> Outcome {
+        match self.ops.get_mut(original) {
+            Some(op) if op.state == State::Approved => {
+                op.state = State::Reversed;
+                approved()
+            }
+            Some(op) if op.state == State::Reversed => Outcome::Declined { response_code: 79 },
+            Some(_) => Outcome::Declined { response_code: 25 },
+            None => {
+                if self.remembers {
+                    self.enter(Kind::Nothing, State::Reversed, original, 0);
+                }
+                Outcome::Declined { response_code: 25 }
+            }
+        }
+    }
+
+    fn enter(&mut self, kind: Kind, state: State, reference: &str, amount: i64) -> Outcome {
+        let op = Op { kind, state, amount, captured: 0, released: 0, refunded: 0 };
+        let said = answer(&op);
+        self.ops.insert(reference.to_owned(), op);
+        said
+    }
+}
+
+fn approved() -> Outcome {
+    let auth_code = Some("123456".to_owned());
+    Outcome::Approved(Approval { response_code: 0, auth_code, network_transaction_id: Some("n".to_owned()) })
+}
+
+fn answer(op: &Op) -> Outcome {
+    match op.state {
+        State::Approved | State::Voided => approved(),
+        State::Declined => Outcome::Declined { response_code: 5 },
+        State::Reversed => Outcome::Declined { response_code: 79 },
+    }
+}
+
+/// One process's line to the bank.
+pub struct Line {
+    pub bank: Arc<Mutex<Bank>>,
+    pub life: Arc<Life>,
+    pub dice: Dice,
+    pub clock: Clock,
+}
+
+impl Acquirer for Line {
+    fn name(&self) -> &'static str {
+        "simulated"
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.bank.lock().unwrap().abilities()
+    }
+
+    fn send<'a>(&'a self, operation: Operation<'a>) -> Wait<'a, Outcome> {
+        let message = Message::of(&operation);
+        Box::pin(async move {
+            self.life.step().await;
+            if self.life.is_calm() {
+                return self.bank.lock().unwrap().act(&message);
+            }
+            if self.dice.chance(40) {
+                return Outcome::NotSent { why: "connection refused" };
+            }
+            let limit = self.bank.lock().unwrap().lateness_ms;
+            let delivered = self.deliver(message.clone(), limit);
+            if self.dice.chance(40) {
+                drop(self.deliver(message, limit));
+            }
+            let outcome = match delivered.await {
+                Ok(outcome) => outcome,
+                // It never arrived.
+                Err(_) => std::future::pending().await,
+            };
+            match self.dice.below(100) {
+                0..=4 => std::future::pending().await,
+                5..=8 => return Outcome::Unknown { why: "cut in half" },
+                9..=12 => self.clock.sleep(self.dice.below(2 * DEADLINE_MS)).await,
+                _ => self.clock.sleep(self.dice.below(40)).await,
+            }
+            self.life.step().await;
+            outcome
+        })
+    }
+}
+
+impl Line {
+    /// On its way, whatever becomes of the sender.
+    fn deliver(&self, message: Message, limit: u64) -> tokio::sync::oneshot::Receiver<Outcome> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let way_ms = match self.dice.below(100) {
+            0..=4 => return receiver,
+            5..=12 => self.dice.below(limit),
+            13..=30 => self.dice.below(500),
+            _ => self.dice.below(20),
+        };
+        let (bank, clock) = (self.bank.clone(), self.clock.clone());
+        tokio::spawn(async move {
+            clock.sleep(way_ms).await;
+            let said = bank.lock().unwrap().act(&message);
+            sender.send(said).ok();
+        });
+        receiver
+    }
+}

@@ -1,0 +1,173 @@
+//! What must hold after every seed.
+
+use crate::bank::{Kind as BankKind, Op, State as BankState};
+use crate::client::Told;
+use crate::seed::World;
+use fuda::db::{Db, Value};
+use fuda::ledger::chain;
+use fuda::pay::books::{self, Checked};
+use fuda::pay::store;
+use fuda::pay::transaction::{Kind, State, Transaction};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub async fn count(db: &Db, sql: &'static str, args: Vec<Value>) -> i64 {
+    db.rows(sql, args).await.unwrap()[0].int(0).unwrap()
+}
+
+/// How many transactions there were, or the first thing that does not hold.
+pub async fn all(world: &World) -> Result<u64, String> {
+    let db = world.calm_db();
+    let all = store::page(&db, 0, i64::MIN, i64::MAX, 100_000).await.map_err(|error| format!("{error:?}"))?;
+    let by_id: BTreeMap<String, &Transaction> = all.iter().map(|one| (one.id.to_string(), one)).collect();
+    for one in &all {
+        ended(one)?;
+        balanced(one, &all)?;
+    }
+    once_for_each_mark(&all)?;
+    bank_agrees(world, &all, &by_id)?;
+    for told in world.told.lock().unwrap().iter() {
+        was_told_the_truth(told, &by_id)?;
+    }
+    tokens(world, &db, &all).await?;
+    let fault = books::verify(&db, &mut Checked::default(), &mut |_| {}).await.map_err(|error| format!("{error:?}"))?;
+    if let Some(fault) = fault {
+        return Err(format!("the ledger: {fault}"));
+    }
+    let process = world.live().ok_or("no process lives")?;
+    let fault = chain::verify(&db, &process.app.vault, &mut |_| {}).await.map_err(|error| format!("{error:?}"))?;
+    match fault {
+        Some(fault) => Err(format!("the chain: {fault}")),
+        None => Ok(all.len() as u64),
+    }
+}
+
+fn fail(one: &Transaction, what: &str) -> String {
+    format!("{what}: {one:?}")
+}
+
+fn ended(one: &Transaction) -> Result<(), String> {
+    let open = matches!(one.state, State::Pending | State::Unknown) || one.settle_after.is_some();
+    if open { Err(fail(one, "an intent has not ended")) } else { Ok(()) }
+}
+
+/// Captured at most what was held, refunded at most what was captured, and both sums are the children's.
+fn balanced(one: &Transaction, all: &[Transaction]) -> Result<(), String> {
+    let sum = |kind: Kind| -> i64 {
+        let children = all.iter().filter(|child| child.parent == Some(one.id) && child.kind == kind);
+        children.filter(|child| child.state == State::Approved).map(|child| child.money.minor).sum()
+    };
+    let (captured, refunded) = (sum(Kind::Capture), sum(Kind::Refund));
+    if captured != one.captured_minor || captured > one.money.minor {
+        return Err(fail(one, "captured is not the sum of its captures"));
+    }
+    if refunded != one.refunded_minor || one.refund_reserved_minor != refunded || refunded > one.money.minor {
+        return Err(fail(one, "refunded is not the sum of its refunds"));
+    }
+    if one.unresolved != 0 {
+        return Err(fail(one, "it still waits for what follows it"));
+    }
+    let voids = all.iter().filter(|child| child.parent == Some(one.id) && child.kind == Kind::Void);
+    let voided = voids.filter(|child| child.state == State::Approved).count();
+    let fits = match one.state {
+        State::Captured => captured > 0 && voided == 0,
+        State::Voided | State::Lapsed => captured == 0 && voided == 1,
+        _ => captured == 0 && voided == 0,
+    };
+    if fits { Ok(()) } else { Err(fail(one, "its state is not what followed it")) }
+}
+
+/// No request, however often it was sent, moves money twice.
+fn once_for_each_mark(all: &[Transaction]) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for one in all.iter().filter(|one| one.state.succeeded() && !one.details.lapse) {
+        let mark = if one.is_charge() { &one.merchant_txn_ref } else { &one.details.notes };
+        if !seen.insert(mark.clone()) {
+            return Err(fail(one, "a request was carried out twice"));
+        }
+    }
+    Ok(())
+}
+
+/// Every hold, capture, refund and void on both sides, and nothing else on either.
+fn bank_agrees(world: &World, all: &[Transaction], by_id: &BTreeMap<String, &Transaction>) -> Result<(), String> {
+    let bank = world.bank.lock().unwrap();
+    for one in all.iter().filter(|one| one.state.succeeded()) {
+        let op = bank.ops.get(&one.id.to_string()).filter(|op| op.stands());
+        let Some(op) = op else { return Err(fail(one, "the bank does not have it")) };
+        agrees(one, op, bank.releases()).map_err(|what| format!("{what}: {one:?} {op:?}"))?;
+    }
+    for (reference, op) in bank.ops.iter().filter(|(_, op)| op.stands()) {
+        if !by_id.get(reference).is_some_and(|one| one.state.succeeded()) {
+            let here = by_id.get(reference).map_or("nothing", |one| one.state.name());
+            return Err(format!("the bank has {op:?} under {reference}, we have {here}"));
+        }
+    }
+    Ok(())
+}
+
+fn agrees(one: &Transaction, op: &Op, releases: bool) -> Result<(), &'static str> {
+    let kind = match (one.kind, one.is_charge()) {
+        (Kind::PreAuth, _) => BankKind::Hold,
+        (Kind::Capture, true) => BankKind::Purchase,
+        (Kind::Capture, false) => BankKind::Capture,
+        (Kind::Refund, _) => BankKind::Refund,
+        (Kind::Void, _) => BankKind::Void,
+    };
+    if op.kind != kind || op.amount != one.money.minor {
+        return Err("the bank has another amount or kind");
+    }
+    if op.captured != one.captured_minor || op.refunded != one.refunded_minor {
+        return Err("the bank has another balance");
+    }
+    let let_go = matches!(one.state, State::Voided | State::Lapsed);
+    if let_go != (op.state == BankState::Voided) {
+        return Err("a hold stands on one side only");
+    }
+    let remainder = if one.state == State::Captured && !releases { one.money.minor - one.captured_minor } else { 0 };
+    if op.released != remainder {
+        return Err("a captured hold's remainder was not released");
+    }
+    Ok(())
+}
+
+/// What a caller may conclude (contract section 10).
+fn was_told_the_truth(told: &Told, by_id: &BTreeMap<String, &Transaction>) -> Result<(), String> {
+    if told.path == "tokens" {
+        return Ok(());
+    }
+    let Some(id) = &told.id else { return Ok(()) };
+    let Some(one) = by_id.get(id) else { return Err(format!("{told:?} names what does not exist")) };
+    let holds = match told.code.as_str() {
+        "INFO0000" | "INFO0001" | "INFO0002" | "INFO0003" => told.success && one.state.succeeded(),
+        "ERR1010" => one.state == State::Reversed,
+        "ERR1000" | "ERR3019" => one.state == State::Declined,
+        "ERR1016" => matches!(one.state, State::Approved | State::Declined),
+        _ => true,
+    };
+    if holds { Ok(()) } else { Err(format!("{told:?} was told of {one:?}")) }
+}
+
+/// A token that was told stands until it is deleted, and is not charged after that.
+async fn tokens(world: &World, db: &Db, all: &[Transaction]) -> Result<(), String> {
+    let told = world.told.lock().unwrap().clone();
+    let deleted: BTreeMap<&String, i64> = told
+        .iter()
+        .filter(|one| one.path == "tokens" && one.status == 200)
+        .filter_map(|one| Some((one.token.as_ref()?, one.at)))
+        .collect();
+    for one in all {
+        let Some(token) = one.token else { continue };
+        if deleted.get(&token.to_string()).is_some_and(|at| one.created_at > *at) {
+            return Err(fail(one, "a deleted token was charged"));
+        }
+    }
+    for token in told.iter().filter(|one| one.success && one.path != "tokens").filter_map(|one| one.token.as_ref()) {
+        let id = fuda::id::TokenId::parse(token).ok_or("a token that is no id")?;
+        let there = count(db, "SELECT COUNT(*) FROM tokens WHERE id = $1", vec![id.into()]).await;
+        // A delete without an answer may have taken place.
+        if there == 0 && !world.deletes.lock().unwrap().contains(token) {
+            return Err(format!("token {token} was promised and is not there"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! Clients as they are: they hang up, send again with the same key, and race for the same holds and purchases.
+
+use crate::seed::World;
+use crate::weather::Dice;
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tower::ServiceExt as _;
+
+/// What a client was told, once.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub path: &'static str,
+    pub status: u16,
+    pub code: String,
+    pub success: bool,
+    pub id: Option<String>,
+    pub body: String,
+    pub at: i64,
+    pub token: Option<String>,
+}
+
+/// Something that others may follow.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub id: String,
+    pub kind: &'static str,
+    pub amount: u64,
+}
+
+pub struct Client {
+    pub world: Arc<World>,
+    pub name: u64,
+    pub dice: Dice,
+}
+
+/// One request that a client has in mind; `mark` names it in the books.
+struct Plan {
+    path: &'static str,
+    method: &'static str,
+    mark: String,
+    key: bool,
+    amount: u64,
+    body: Value,
+}
+
+impl Client {
+    pub async fn run(self) {
+        for number in 0..3 + self.dice.below(5) {
+            self.world.clock.sleep(self.dice.below(3_000)).await;
+            if let Some(plan) = self.plan(number) {
+                self.carry_out(&plan).await;
+            }
+        }
+    }
+
+    fn plan(&self, number: u64) -> Option<Plan> {
+        let mark = format!("c{}-{number}", self.name);
+        let amount = 100 * (1 + self.dice.below(10));
+        let holds = self.world.known("PRE_AUTH");
+        let taken = self.world.known("CAPTURE");
+        // Where there is nothing yet to follow, something is charged.
+        let what = match self.dice.below(20) {
+            8..=13 if holds.is_empty() => 4,
+            14..=18 if taken.is_empty() => 0,
+            what => what,
+        };
+        let (path, body) = match what {
+            0..=3 => ("payment", self.charge(&mark, amount)?),
+            4..=7 => ("authorization", self.charge(&mark, amount)?),
+            8..=11 => {
+                let hold = self.dice.pick(&holds)?;
+                let amount = if self.dice.chance(500) { hold.amount } else { amount };
+                return Some(self.follow("capture", mark, &hold.id, amount));
+            }
+            12..=13 => return Some(self.follow("void", mark, &self.dice.pick(&holds)?.id, 0)),
+            14..=18 => return Some(self.follow("refund", mark, &self.dice.pick(&taken)?.id, amount.min(400))),
+            _ => return self.delete(mark),
+        };
+        Some(Plan { path, method: "POST", mark, key: self.dice.chance(800), amount, body })
+    }
+
+    fn charge(&self, mark: &str, amount: u64) -> Option<Value> {
+        let mut body = json!({
+            "amount": amount, "currency": "JPY", "merchant_id": self.world.merchant_id, "merchant_txn_ref": mark,
+            "billing_address": {"country": "JP", "email": "a@example.jp", "phone_number": "1", "address1": "1", "city": "東京"},
+        });
+        if self.dice.chance(600) {
+            let tokens = self.world.tokens.lock().unwrap().clone();
+            body["payment_method"] = json!({"stored_payment_method_id": self.dice.pick(&tokens)?});
+        } else {
+            body["card"] =
+                json!({"number": "4111111111111111", "expiry_month": "12", "expiry_year": "2040", "cvc": "123"});
+            body["payment_method"] = json!({"store_payment_method": self.dice.chance(500)});
+        }
+        Some(body)
+    }
+
+    fn follow(&self, path: &'static str, mark: String, parent: &str, amount: u64) -> Plan {
+        let mut body = json!({"transactionId": parent, "merchant_id": self.world.merchant_id, "notes": mark});
+        if path != "void" {
+            body["amount"] = json!(amount);
+        }
+        Plan { path, method: "POST", mark, key: self.dice.chance(800), amount, body }
+    }
+
+    fn delete(&self, mark: String) -> Option<Plan> {
+        let tokens = self.world.tokens.lock().unwrap().clone();
+        let token = self.dice.pick(&tokens)?.clone();
+        self.world.deletes.lock().unwrap().push(token.clone());
+        Some(Plan { path: "tokens", method: "DELETE", mark, key: false, amount: 0, body: json!(token) })
+    }
+
+    async fn carry_out(&self, plan: &Plan) {
+        let mut first: Option<Told> = None;
+        for _ in 0..40 {
+            let patience = if self.dice.chance(300) { self.dice.below(400) } else { 10_000 };
+            let Some(told) = self.ask(plan, patience).await else {
+                // No answer: with a key one asks again, without one nobody dares.
+                if !plan.key {
+                    return;
+                }
+                self.world.clock.sleep(200 + self.dice.below(1_500)).await;
+                continue;
+            };
+            self.world.note(&told, plan.amount);
+            if let Some(first) = &first
+                && told.code != "ERR1008"
+                && told.status != 500
+            {
+                let same = first.body == told.body || first.code == "ERR1016";
+                self.world.check(same, || format!("{} was told {first:?}, then {told:?}", plan.mark));
+            }
+            let again = match told.code.as_str() {
+                "ERR1008" | "ERR0500" => plan.key,
+                "ERR1010" | "ERR1016" => plan.key && self.dice.chance(500),
+                "INFO0000" | "INFO0001" | "INFO0002" | "INFO0003" | "ERR1000" | "ERR3019" => {
+                    plan.key && self.dice.chance(200)
+                }
+                _ => false,
+            };
+            if !again {
+                return;
+            }
+            if !matches!(told.code.as_str(), "ERR1008" | "ERR0500") {
+                first = Some(told);
+            }
+            self.world.clock.sleep(500 + self.dice.below(1_500)).await;
+        }
+    }
+
+    /// One try on some living process. `None`: no answer within one's patience, and the connection is closed.
+    async fn ask(&self, plan: &Plan, patience_ms: u64) -> Option<Told> {
+        let router = self.world.some_router(&self.dice)?;
+        let delete = plan.method == "DELETE";
+        let tail = plan.body.as_str().filter(|_| delete).map(|token| format!("/{token}")).unwrap_or_default();
+        let mut request = Request::builder()
+            .method(plan.method)
+            .uri(format!("/api/v1/server-to-server-interface/{}{tail}", plan.path))
+            .header("x-api-key", &self.world.secret)
+            .header("authorization", &self.world.secret)
+            .header("content-type", "application/json");
+        if plan.key {
+            request = request.header("idempotency-key", &plan.mark);
+        }
+        let body = if delete { Body::empty() } else { Body::from(plan.body.to_string()) };
+        let asked = router.oneshot(request.body(body).unwrap());
+        let response = self.world.clock.within(patience_ms, asked).await?.unwrap();
+        let status = response.status().as_u16();
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        let details = &answer["transaction_details"];
+        let word = |value: &Value| value.as_str().map(str::to_owned);
+        Some(Told {
+            path: plan.path,
+            status,
+            code: word(&answer["gateway_response"]["code"]).unwrap_or_default(),
+            success: answer["success"] == true,
+            id: word(&details["id"]),
+            at: self.world.clock.now(),
+            token: word(&details["stored_payment_method_id"]).or(if delete { word(&plan.body) } else { None }),
+            body: strip_request_id(&answer, text),
+        })
+    }
+}
+
+/// Our own name for a request differs from try to try; a stored answer keeps its first one.
+fn strip_request_id(answer: &Value, text: String) -> String {
+    match answer["request_id"].as_str() {
+        Some(id) if answer["gateway_response"]["code"] == "ERR1016" => text.replace(id, ""),
+        _ => text,
+    }
+}
+
+pub async fn pause(ms: u64) {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+}

@@ -1,0 +1,314 @@
+//! One seed: processes on one store and one bank, clients, deaths, deploys; then calm, until everything is drained.
+
+use crate::bank::{Bank, Line};
+use crate::checks;
+use crate::client::{Client, Known, Told, pause};
+use crate::weather::{Dice, Life, Sky};
+use axum::Router;
+use fuda::app::App;
+use fuda::clock::Clock;
+use fuda::db::{Db, Memory, Simulated};
+use fuda::directory::{Directory, MerchantSpec};
+use fuda::http::{router, service::Probe};
+use fuda::id::TransactionId;
+use fuda::ledger::chain::Sealer;
+use fuda::money::Currency;
+use fuda::pay::recover::{self, Verdict};
+use fuda::pay::store;
+use fuda::pay::worker::Worker;
+use fuda::random::Random;
+use fuda::vault::{KeySource, Vault};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio_util::task::TaskTracker;
+
+/// 2026-11-24, noon; the day does not matter.
+const START: i64 = 1_795_521_600_000;
+
+/// How long draining may take in calm weather, simulated milliseconds: longer than any wait between two tries by then.
+const DRAIN_MS: i64 = 2 * 60 * 60 * 1000;
+
+pub struct Process {
+    pub app: App,
+    router: Router,
+    life: Arc<Life>,
+}
+
+pub struct World {
+    pub memory: Memory,
+    pub bank: Arc<Mutex<Bank>>,
+    pub clock: Clock,
+    pub random: Random,
+    pub calm: Arc<AtomicBool>,
+    pub merchant_id: String,
+    pub secret: String,
+    pub tokens: Mutex<Vec<String>>,
+    pub told: Mutex<Vec<Told>>,
+    /// Tokens whose deletion was asked for; it may have taken place without an answer.
+    pub deletes: Mutex<Vec<String>>,
+    known: Mutex<Vec<Known>>,
+    processes: Mutex<Vec<Arc<Process>>>,
+    deaths: AtomicU64,
+    faults: Mutex<Vec<String>>,
+}
+
+/// What a seed did, for the sum of all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Done {
+    pub transactions: u64,
+    pub told: u64,
+    pub deaths: u64,
+    pub resolved_by_hand: u64,
+}
+
+/// Runs one seed in a runtime of its own, whose time leaps from timer to timer.
+pub fn run(seed: u64, memory: &Memory) -> Result<Done, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(story(seed, memory))
+}
+
+async fn story(seed: u64, memory: &Memory) -> Result<Done, String> {
+    let dice = Dice::new(seed);
+    let world = Arc::new(World::new(&dice, memory).await);
+    let two = dice.chance(500);
+    let mut done = Done::default();
+    let mut running = tokio::task::JoinSet::new();
+    for slot in 0..1 + u64::from(two) {
+        let (world, dice) = (world.clone(), Dice::new(dice.below(u64::MAX)));
+        running.spawn(operate(world, dice, slot, two));
+    }
+    let mut clients = tokio::task::JoinSet::new();
+    for name in 0..2 + dice.below(4) {
+        clients.spawn(Client { world: world.clone(), name, dice: Dice::new(dice.below(u64::MAX)) }.run());
+    }
+    while clients.join_next().await.is_some() {}
+    pause(dice.below(10_000)).await;
+    world.calm.store(true, Ordering::Relaxed);
+    done.resolved_by_hand = drain(&world).await?;
+    running.abort_all();
+    done.deaths = world.deaths.load(Ordering::Relaxed);
+    if let Some(fault) = world.faults.lock().unwrap().first() {
+        return Err(fault.clone());
+    }
+    done.told = world.told.lock().unwrap().len() as u64;
+    done.transactions = checks::all(&world).await?;
+    Ok(done)
+}
+
+/// Keeps one process alive: starts it, replaces it by a deploy, starts it again when it has died.
+async fn operate(world: Arc<World>, dice: Dice, slot: u64, two: bool) {
+    let mut died = false;
+    loop {
+        let steps = (!world.calm.load(Ordering::Relaxed) && dice.chance(600)).then(|| 5 + dice.below(600));
+        let Some(process) = world.start(&dice, steps).await else { return };
+        if !two && died && dice.chance(700) {
+            // Alone on its store, as on SQLite: what the dead one left is nobody else's.
+            let app = process.app.clone();
+            process.app.tasks.spawn(async move { recover::adopt(&app).await.ok() });
+        }
+        tracing::debug!(slot, "a process starts");
+        let until = if dice.chance(300) { 2_000 + dice.below(20_000) } else { u64::MAX / 4 };
+        let mut lived = 0;
+        while !process.life.is_dead() && lived < until {
+            pause(100).await;
+            lived += 100;
+        }
+        died = process.life.is_dead();
+        if died {
+            world.deaths.fetch_add(1, Ordering::Relaxed);
+        } else {
+            // A deploy: no new requests, what is in flight goes on for a while, and then the process is gone.
+            process.life.draining.store(true, Ordering::Relaxed);
+        }
+        world.forget(&process);
+        pause(dice.below(1_500)).await;
+    }
+}
+
+/// Waits in calm weather until nothing is left to do. What the bank cannot be asked about is settled by hand, by someone
+/// who looks into the bank's books.
+async fn drain(world: &Arc<World>) -> Result<u64, String> {
+    let end = world.clock.now() + DRAIN_MS;
+    let mut by_hand = 0;
+    let db = world.calm_db();
+    while world.clock.now() < end {
+        pause(1_000).await;
+        let now = world.clock.now();
+        let open = store::unresolved(&db, i64::MAX, 1_000).await.map_err(|error| format!("{error:?}"))?;
+        let jobs =
+            checks::count(&db, "SELECT COUNT(*) FROM jobs WHERE kind <> 2 OR due_at <= $1", vec![now.into()]).await;
+        if open.is_empty() && jobs == 0 && world.live().is_some() {
+            return Ok(by_hand);
+        }
+        for one in open {
+            by_hand += u64::from(settle_by_hand(world, &db, one.id).await?);
+        }
+    }
+    let open = store::unresolved(&db, i64::MAX, 10).await.map_err(|error| format!("{error:?}"))?;
+    Err(format!("not drained after {} minutes: {open:?}", DRAIN_MS / 60_000))
+}
+
+/// Where no job will ask the bank any more, an operator does.
+async fn settle_by_hand(world: &Arc<World>, db: &Db, id: TransactionId) -> Result<bool, String> {
+    let alone = "SELECT COUNT(*) FROM transactions WHERE id = $1 AND state = 2 \
+                 AND NOT EXISTS (SELECT 1 FROM jobs WHERE kind = 1 AND subject = $1)";
+    if checks::count(db, alone, vec![id.into()]).await == 0 {
+        return Ok(false);
+    }
+    // Whatever was on its way has arrived by then, or never will.
+    pause(60_000).await;
+    let stands = world.bank.lock().unwrap().ops.get(&id.to_string()).is_some_and(crate::bank::Op::stands);
+    let verdict = if stands { Verdict::Approved } else { Verdict::Reversed };
+    let Some(process) = world.live() else { return Ok(false) };
+    let settled = recover::resolve(&process.app, id, verdict, "simulation", "looked at the bank").await;
+    settled.map_err(|error| format!("settling {id} by hand: {error:?}"))?;
+    Ok(true)
+}
+
+impl World {
+    async fn new(dice: &Dice, memory: &Memory) -> World {
+        let clock = Clock::of_runtime(START);
+        let random = Random::seeded(dice.below(u64::MAX));
+        let calm = Arc::new(AtomicBool::new(true));
+        let memory = memory.clone();
+        let db = Db::Simulated(Simulated::new(&memory, Arc::new(calm_sky(dice, &clock)), &clock));
+        let source = KeySource::Environment("07".repeat(32));
+        let vault = Vault::open(&db, &source, &clock, &random).await.unwrap();
+        let directory = Directory::load(&db, &vault).await.unwrap();
+        let spec = MerchantSpec {
+            legal_name: "札の店".to_owned(),
+            country: "JP".to_owned(),
+            currencies: vec![Currency::parse("JPY").unwrap()],
+            entity: None,
+            live: false,
+            hold_ms: if dice.chance(400) { 2_000 + i64::try_from(dice.below(20_000)).unwrap() } else { 604_800_000 },
+        };
+        let made = directory.add_merchant(spec, &clock, &random).await.unwrap();
+        calm.store(false, Ordering::Relaxed);
+        World {
+            memory,
+            bank: Arc::new(Mutex::new(Bank::new(dice))),
+            clock,
+            random,
+            calm,
+            merchant_id: made.merchant_id,
+            secret: made.secret_key.unwrap(),
+            tokens: Mutex::default(),
+            told: Mutex::default(),
+            deletes: Mutex::default(),
+            known: Mutex::default(),
+            processes: Mutex::default(),
+            deaths: AtomicU64::new(0),
+            faults: Mutex::default(),
+        }
+    }
+
+    pub fn calm_db(&self) -> Db {
+        let sky = calm_sky(&Dice::new(0), &self.clock);
+        Db::Simulated(Simulated::new(&self.memory, Arc::new(sky), &self.clock))
+    }
+
+    async fn start(self: &Arc<World>, dice: &Dice, steps: Option<u64>) -> Option<Arc<Process>> {
+        let life = Life::new(steps, &self.calm);
+        let sky = Sky { life: life.clone(), dice: Dice::new(dice.below(u64::MAX)), clock: self.clock.clone() };
+        let db = Db::Simulated(Simulated::new(&self.memory, Arc::new(sky), &self.clock));
+        let line = Line {
+            bank: self.bank.clone(),
+            life: life.clone(),
+            dice: Dice::new(dice.below(u64::MAX)),
+            clock: self.clock.clone(),
+        };
+        // What a start reads is not what is simulated: it reads in calm weather.
+        let calm = self.calm_db();
+        let source = KeySource::Environment("07".repeat(32));
+        let vault = Vault::open(&calm, &source, &self.clock, &self.random).await.ok()?;
+        let app = App {
+            directory: Directory::load(&calm, &vault).await.ok()?,
+            db,
+            vault,
+            sandbox: Arc::new(line),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+            tasks: TaskTracker::new(),
+            database_ahead_ms: Arc::new(AtomicI64::new(0)),
+        };
+        let probe = Probe::new(PrometheusBuilder::new().build_recorder().handle());
+        let process = Arc::new(Process { router: router(app.clone(), probe), app, life });
+        self.processes.lock().unwrap().push(process.clone());
+        tokio::spawn(rounds(process.clone(), 900 + dice.below(300)));
+        Some(process)
+    }
+
+    fn forget(&self, gone: &Arc<Process>) {
+        self.processes.lock().unwrap().retain(|process| !Arc::ptr_eq(process, gone));
+    }
+
+    pub fn live(&self) -> Option<Arc<Process>> {
+        self.processes.lock().unwrap().iter().find(|process| !process.life.is_dead()).cloned()
+    }
+
+    pub fn some_router(&self, dice: &Dice) -> Option<Router> {
+        let processes = self.processes.lock().unwrap();
+        let open: Vec<_> = processes.iter().filter(|process| !process.life.draining.load(Ordering::Relaxed)).collect();
+        dice.pick(&open).map(|process| process.router.clone())
+    }
+
+    pub fn known(&self, kind: &str) -> Vec<Known> {
+        self.known.lock().unwrap().iter().filter(|one| one.kind == kind).cloned().collect()
+    }
+
+    /// What a client was told: others may build on it.
+    pub fn note(&self, told: &Told, amount: u64) {
+        if told.success {
+            let kind = match told.path {
+                "authorization" => Some("PRE_AUTH"),
+                "payment" | "capture" => Some("CAPTURE"),
+                _ => None,
+            };
+            if let (Some(kind), Some(id)) = (kind, &told.id) {
+                self.known.lock().unwrap().push(Known { id: id.clone(), kind, amount });
+            }
+            if let Some(token) = &told.token {
+                let mut tokens = self.tokens.lock().unwrap();
+                match told.path {
+                    "tokens" => tokens.retain(|one| one != token),
+                    _ if !tokens.contains(token) => tokens.push(token.clone()),
+                    _ => {}
+                }
+            }
+        }
+        self.told.lock().unwrap().push(told.clone());
+    }
+
+    pub fn check(&self, holds: bool, say: impl FnOnce() -> String) {
+        if !holds {
+            self.faults.lock().unwrap().push(say());
+        }
+    }
+}
+
+fn calm_sky(dice: &Dice, clock: &Clock) -> Sky {
+    let calm = Arc::new(AtomicBool::new(true));
+    Sky { life: Life::new(None, &calm), dice: dice.clone(), clock: clock.clone() }
+}
+
+/// What every process does each second; a round that panics is not the last one.
+async fn rounds(process: Arc<Process>, every_ms: u64) {
+    let worker = Worker::new(&process.app);
+    let sealer = Arc::new(tokio::sync::Mutex::new(Sealer::default()));
+    let mut number = 0_u32;
+    while !process.life.is_dead() {
+        let (worker, app, sealer) = (worker.clone(), process.app.clone(), sealer.clone());
+        number += 1;
+        let round = tokio::spawn(async move {
+            worker.round().await?;
+            if number.is_multiple_of(5) {
+                sealer.lock().await.round(&app.db, &app.vault, app.clock.now()).await?;
+            }
+            Ok::<(), fuda::error::Error>(())
+        });
+        round.await.ok();
+        pause(every_ms).await;
+    }
+}
