@@ -37,10 +37,17 @@ pub trait Weather: Send + Sync {
 pub struct Memory(Arc<Mutex<Engine>>);
 
 impl Memory {
+    /// The schema, with the rows that it begins with.
     pub fn new(migrations: &[Migration]) -> Result<Memory, Error> {
         let mut engine = Engine::in_memory()?;
         engine.migrate(migrations)?;
+        engine.keep_first_rows()?;
         Ok(Memory(Arc::new(Mutex::new(engine))))
+    }
+
+    /// As new, but with its statements prepared already.
+    pub fn clear(&self) -> Result<(), Error> {
+        self.engine().restore_first_rows()
     }
 
     fn engine(&self) -> MutexGuard<'_, Engine> {

@@ -174,6 +174,29 @@ impl Engine {
         Ok(Engine { connection, texts: Texts::default() })
     }
 
+    /// Copies every table aside: what [`Engine::restore_first_rows`] goes back to.
+    pub fn keep_first_rows(&self) -> Result<(), Error> {
+        let copy =
+            |table: &str| self.batch(&format!("CREATE TABLE temp.\"first_{table}\" AS SELECT * FROM main.\"{table}\""));
+        self.tables()?.iter().try_for_each(|table| copy(table))
+    }
+
+    pub fn restore_first_rows(&self) -> Result<(), Error> {
+        self.batch("PRAGMA foreign_keys = OFF; BEGIN")?;
+        for table in self.tables()? {
+            let (now, first) = (format!("main.\"{table}\""), format!("temp.\"first_{table}\""));
+            self.batch(&format!("DELETE FROM {now}; INSERT INTO {now} SELECT * FROM {first}"))?;
+        }
+        self.batch("COMMIT; PRAGMA foreign_keys = ON")
+    }
+
+    fn tables(&self) -> Result<Vec<String>, Error> {
+        let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'table' ORDER BY name";
+        let mut statement = self.connection.prepare_cached(sql).map_err(cause)?;
+        let names = statement.query_map([], |row| row.get(0)).map_err(cause)?;
+        names.collect::<Result<_, _>>().map_err(cause)
+    }
+
     /// One write in a transaction of its own.
     pub fn transaction(&mut self, statements: &[Stmt]) -> Result<Written, Error> {
         self.step("BEGIN")?;

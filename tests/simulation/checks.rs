@@ -10,6 +10,9 @@ use fuda::pay::store;
 use fuda::pay::transaction::{Kind, State, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Before this age an intent is its flow's alone, milliseconds: the bank's deadline and the margin.
+const SETTLE_MS: i64 = 5_000;
+
 pub async fn count(db: &Db, sql: &'static str, args: Vec<Value>) -> i64 {
     db.rows(sql, args).await.unwrap()[0].int(0).unwrap()
 }
@@ -29,6 +32,17 @@ pub async fn all(world: &World) -> Result<u64, String> {
         was_told_the_truth(told, &by_id)?;
     }
     tokens(world, &db, &all).await?;
+    let open = count(&db, "SELECT COUNT(*) FROM idempotency WHERE settled = 0", vec![]).await;
+    if open > 0 {
+        return Err(format!("{open} keys have no final answer"));
+    }
+    let hasty = "SELECT COUNT(*) FROM attempts a JOIN attempts b ON b.transaction_id = a.transaction_id AND b.number = 2 \
+                 JOIN transactions t ON t.id = a.transaction_id WHERE a.number = 1 AND a.result IN (1, 2) \
+                 AND b.operation <> 7 AND b.sent_at < t.created_at + $1";
+    let hasty = count(&db, hasty, vec![SETTLE_MS.into()]).await;
+    if hasty > 0 {
+        return Err(format!("{hasty} intents were given up while their flows were alive and in time"));
+    }
     let fault = books::verify(&db, &mut Checked::default(), &mut |_| {}).await.map_err(|error| format!("{error:?}"))?;
     if let Some(fault) = fault {
         return Err(format!("the ledger: {fault}"));

@@ -69,12 +69,13 @@ fn many(from: u64, seeds: u64, progress: bool) -> Result<Done, String> {
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
+                let memory = Memory::new(MIGRATIONS).expect("a store in memory");
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= from + seeds || failed.load(Ordering::Relaxed) {
                         return;
                     }
-                    let memory = Memory::new(MIGRATIONS).expect("a store in memory");
+                    memory.clear().expect("a store in memory");
                     match seed::run(seed, &memory) {
                         Ok(done) => add(&sum, done),
                         Err(what) => {
