@@ -209,7 +209,7 @@ pub async fn unresolved_money_is_listed(engine: Engine) {
     let (_, lost) = world.faulty("payment", "cut", None, &world.token_charge(&world.token)).await;
     world.server.kill();
     let lost = id_of(&lost);
-    sql(&world, &format!("UPDATE transactions SET state = 2 WHERE ref = (SELECT MAX(ref) FROM transactions)")).await;
+    sql(&world, "UPDATE transactions SET state = 2 WHERE ref = (SELECT MAX(ref) FROM transactions)").await;
     let resolve =
         |verdict: &str| ["transactions", "resolve", &lost, "--as", verdict, "--reason", "x"].map(str::to_owned);
     let args = resolve("approved");

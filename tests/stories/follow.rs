@@ -138,6 +138,13 @@ pub async fn captured_refunded_voided(engine: Engine) {
     assert_eq!(world.balance(&capture).await, ("APPROVED".to_owned(), json!(700), json!(700)));
     assert_eq!(world.balance(&hold).await, ("CAPTURED".to_owned(), json!(700), json!(700)));
     assert_eq!(world.balance(&id_of(&refunded.1)).await, ("APPROVED".to_owned(), json!(0), json!(0)));
+}
+
+pub async fn voids_and_balances(engine: Engine) {
+    let world = World::new(engine).await;
+    let first = world.charged("authorization", "1000").await;
+    let capture = id_of(&world.follow("capture", &first, Some("700")).await.1);
+    assert_eq!(code(&world.follow("refund", &capture, Some("700")).await), (201, "INFO0002"));
     let second = world.charged("authorization", "500").await;
     let voided = world.follow("void", &second, None).await;
     assert_eq!(code(&voided), (201, "INFO0003"));

@@ -5,6 +5,7 @@
 
 mod books;
 mod charge;
+mod crash;
 mod faults;
 mod follow;
 mod refusals;
@@ -54,6 +55,7 @@ fn main() {
         faults::keys_are_scoped,
         faults::start_refusals,
         follow::captured_refunded_voided,
+        follow::voids_and_balances,
         follow::refusals_of_what_follows,
         follow::a_refused_refund_is_recorded,
         follow::racing_refunds,
@@ -66,6 +68,7 @@ fn main() {
         books::an_acquirers_file,
         books::unresolved_money_is_listed,
         books::a_transaction_is_explained,
+        crash::killed_many_times,
         schema::every_answer_is_as_documented,
         secrets::canary,
     ];
