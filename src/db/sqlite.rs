@@ -150,21 +150,26 @@ fn run(mut engine: Engine, mut jobs: mpsc::Receiver<Job>) {
 
 type Pending = (Vec<Stmt>, oneshot::Sender<Result<Written, Error>>);
 
+/// A connection with the settings that every one of ours has.
+pub fn connect(path: &Path, durability: Durability, writes: bool) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(cause)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Another process (the command line) may write for a moment. WAL first: the readers must find it set.
+    let synchronous = if durability == Durability::Full { "FULL" } else { "OFF" };
+    let pragmas = format!(
+        "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
+         PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; \
+         PRAGMA cache_size = -32000; PRAGMA wal_autocheckpoint = 4000; PRAGMA query_only = {};",
+        if writes { "OFF" } else { "ON" }
+    );
+    connection.execute_batch(&pragmas).map_err(cause)?;
+    Ok(connection)
+}
+
 impl Engine {
     fn open(path: &Path, durability: Durability, writes: bool) -> Result<Engine, Error> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(cause)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        // Another process (the command line) may write for a moment. WAL first: the readers must find it set.
-        let synchronous = if durability == Durability::Full { "FULL" } else { "OFF" };
-        let pragmas = format!(
-            "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
-             PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; \
-             PRAGMA cache_size = -32000; PRAGMA wal_autocheckpoint = 4000; PRAGMA query_only = {};",
-            if writes { "OFF" } else { "ON" }
-        );
-        connection.execute_batch(&pragmas).map_err(cause)?;
-        Ok(Engine { connection, texts: Texts::default() })
+        Ok(Engine { connection: connect(path, durability, writes)?, texts: Texts::default() })
     }
 
     /// The rows it returned, and how many rows it touched or returned.
