@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)] // stories run on real time
 
 mod charge;
+mod examples;
 mod faults;
 mod refusals;
 mod schema;
@@ -51,6 +52,8 @@ fn main() {
         faults::clients_that_hang_up,
         faults::keys_are_scoped,
         faults::start_refusals,
+        examples::are_true,
+        examples::of_questions_are_true,
         schema::every_answer_is_as_documented,
         secrets::canary,
     ];
