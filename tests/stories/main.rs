@@ -6,6 +6,7 @@
 mod charge;
 mod examples;
 mod faults;
+mod operator;
 mod refusals;
 mod schema;
 mod secrets;
@@ -52,6 +53,10 @@ fn main() {
         faults::clients_that_hang_up,
         faults::keys_are_scoped,
         faults::start_refusals,
+        operator::a_newer_schema_is_refused,
+        operator::live_keys,
+        operator::keys_come_and_go,
+        operator::logs_for_machines,
         examples::are_true,
         examples::of_questions_are_true,
         schema::every_answer_is_as_documented,
