@@ -2,6 +2,7 @@
 //! apply all or nothing; there are no interactive transactions, so many writes share one commit. The same SQL text runs
 //! on SQLite and PostgreSQL, with `$1` parameters and a few dialect words ([`Dialect::translate`]).
 
+mod bare;
 mod migrate;
 mod postgres;
 mod simulated;
@@ -13,6 +14,7 @@ mod wire;
 mod tests;
 
 pub use crate::args;
+pub use bare::{BarePostgres, BareSqlite, POSTGRES_CONNECTIONS};
 pub use migrate::{MIGRATIONS, Migration, SchemaState};
 pub use simulated::{Fate, Memory, Simulated, Wait, Weather};
 pub use value::{Row, Value};

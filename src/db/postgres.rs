@@ -24,7 +24,7 @@ const QUEUE: usize = 1_024;
 
 /// Connections that write, apart from the readers' so that no crowd of reads holds a write up. More would only contend:
 /// each commit is shared by a batch.
-const WRITERS: usize = 4;
+pub const WRITERS: usize = 4;
 
 /// Writes that share one commit; few enough that one bad guard does not repeat many.
 const BATCH: usize = 64;
@@ -251,7 +251,7 @@ impl Core {
             refuse_nul(&statement.args)?;
             prepared.push((client.prepare_cached(&self.text(statement.sql)).await.map_err(cause)?, statement));
         }
-        let mut pipeline: Vec<Step<'_>> = Vec::with_capacity(prepared.len() + 1);
+        let mut pipeline: Vec<Step<'_, Done>> = Vec::with_capacity(prepared.len() + 1);
         pipeline.push(Box::pin(async { Ok(client.batch_execute(begin).await.map(|()| (vec![], 0))?) }));
         for (statement, source) in &prepared {
             pipeline.push(Box::pin(run(&client, statement, source)));
@@ -311,7 +311,7 @@ impl From<tokio_postgres::Error> for Fault {
 }
 
 type Done = Result<(Vec<Row>, u64), Fault>;
-type Step<'a> = Pin<Box<dyn Future<Output = Done> + Send + 'a>>;
+pub type Step<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 async fn run(client: &Object, statement: &Statement, source: &Stmt) -> Done {
     let args: Vec<&(dyn ToSql + Sync)> = source.args.iter().map(|value| value as _).collect();
@@ -350,8 +350,8 @@ fn judge(writes: &[&[Stmt]], mut outcome: impl Iterator<Item = Done>) -> Result<
 
 /// Polls each step once in its place, since a request is sent when it is first polled; the answers come in the same
 /// order, so they are then awaited one after the other.
-async fn in_order(mut steps: Vec<Step<'_>>) -> Vec<Done> {
-    let mut early: Vec<Option<Done>> = Vec::with_capacity(steps.len());
+pub async fn in_order<T>(mut steps: Vec<Step<'_, T>>) -> Vec<T> {
+    let mut early: Vec<Option<T>> = Vec::with_capacity(steps.len());
     std::future::poll_fn(|context| {
         for step in &mut steps {
             early.push(match step.as_mut().poll(context) {

@@ -6,6 +6,7 @@ use super::migrate::{self, Migration};
 use super::value::refuse_nul;
 use super::{Dialect, Durability, Row, Stmt, Texts, Value, Written};
 use crate::error::Error;
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, ToSql};
 use std::os::unix::fs::OpenOptionsExt;
@@ -150,21 +151,29 @@ fn run(mut engine: Engine, mut jobs: mpsc::Receiver<Job>) {
 
 type Pending = (Vec<Stmt>, oneshot::Sender<Result<Written, Error>>);
 
+/// A connection with the settings that every one of ours has.
+pub fn connect(path: &Path, durability: Durability, writes: bool) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(cause)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Another process (the command line) may write for a moment. WAL first: the readers must find it set.
+    let synchronous = if durability == Durability::Full { "FULL" } else { "OFF" };
+    let pragmas = format!(
+        "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
+         PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; \
+         PRAGMA cache_size = -32000; PRAGMA wal_autocheckpoint = 4000; PRAGMA query_only = {};",
+        if writes { "OFF" } else { "ON" }
+    );
+    connection.execute_batch(&pragmas).map_err(cause)?;
+    // Else a join with a column = 0 or 1 outside an index (`live`) is parsed anew at each use: the planner wants to see
+    // whether the value has changed. Plans here do not depend on values.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(cause)?;
+    Ok(connection)
+}
+
 impl Engine {
     fn open(path: &Path, durability: Durability, writes: bool) -> Result<Engine, Error> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(cause)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        // Another process (the command line) may write for a moment. WAL first: the readers must find it set.
-        let synchronous = if durability == Durability::Full { "FULL" } else { "OFF" };
-        let pragmas = format!(
-            "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
-             PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; \
-             PRAGMA cache_size = -32000; PRAGMA wal_autocheckpoint = 4000; PRAGMA query_only = {};",
-            if writes { "OFF" } else { "ON" }
-        );
-        connection.execute_batch(&pragmas).map_err(cause)?;
-        Ok(Engine { connection, texts: Texts::default() })
+        Ok(Engine { connection: connect(path, durability, writes)?, texts: Texts::default() })
     }
 
     pub fn in_memory() -> Result<Engine, Error> {
@@ -381,4 +390,29 @@ fn owned(value: ValueRef<'_>) -> Result<Value, Error> {
 /// SQLite's messages name tables and columns, never values.
 fn cause(error: rusqlite::Error) -> Error {
     Error::internal(format!("SQLite: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::StatementStatus;
+
+    #[test]
+    fn a_statement_is_parsed_once() {
+        let name = u64::from_le_bytes(crate::random::Random::system().bytes());
+        let path = std::env::temp_dir().join(format!("fuda_parsed_{name}.db"));
+        std::fs::File::create_new(&path).unwrap();
+        let connection = connect(&path, Durability::Off, true).unwrap();
+        let tables = "CREATE TABLE t (id INTEGER PRIMARY KEY, live INTEGER) STRICT; \
+             CREATE TABLE s (t_id INTEGER PRIMARY KEY, name TEXT) STRICT;";
+        connection.execute_batch(tables).unwrap();
+        let sql = "SELECT s.name FROM t LEFT JOIN s ON s.t_id = t.id WHERE t.id = ?1 AND t.live = ?2";
+        for live in [0, 1, 0, 0] {
+            let mut statement = connection.prepare_cached(sql).unwrap();
+            assert!(!statement.exists([7, live]).unwrap());
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+        }
+        drop(connection);
+        std::fs::remove_file(path).unwrap();
+    }
 }

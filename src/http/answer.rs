@@ -84,13 +84,21 @@ pub fn refuse(about: &About, error: Error) -> Response {
     } else {
         tracing::debug!(request = about.request_id, code = meaning.name, fields = error.fields.len(), "refused");
     }
+    let mut response = object(meaning.http_status, &refusal(about, error));
+    if meaning.name == "ERR1008" {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+    }
+    response
+}
+
+pub fn refusal(about: &About, error: Error) -> Refusal {
     let mut gateway_response = GatewayResponse::of(error.code);
     if let Some(detail) = error.detail {
         gateway_response.message = detail;
     }
-    let refusal = Refusal {
+    Refusal {
         success: false,
-        status_code: meaning.http_status,
+        status_code: error.code.meaning().http_status,
         is_live: about.live,
         transaction_type: about.transaction_type,
         gateway_response,
@@ -102,10 +110,5 @@ pub fn refuse(about: &About, error: Error) -> Response {
         },
         errors: error.fields.into_iter().map(WrongField::from).collect(),
         request_id: about.request_id.clone(),
-    };
-    let mut response = object(meaning.http_status, &refusal);
-    if meaning.name == "ERR1008" {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
     }
-    response
 }

@@ -1,6 +1,8 @@
 //! The OpenAPI 3.1 document, made from the tables that check requests, the types that answers are made of, and the codes'
 //! own table. A snapshot in the tests shows every change of the API in review.
 
+mod examples;
+
 use super::fields::{CAPTURE, CHANGE, CHARGE, REFUND, STORE, VOID};
 use super::shape::{Field, Kind};
 use super::{answer, status};
@@ -214,6 +216,7 @@ pub fn document() -> Value {
                     "description": "Basic and the secret_key, bare or in base64. Wrong or missing: 401."},
             },
             "schemas": schemas,
+            "examples": examples::all(),
         },
     })
 }
@@ -237,7 +240,8 @@ fn operation(endpoint: &Endpoint) -> Value {
     let mut value = json!({"summary": endpoint.summary, "parameters": parameters, "responses": responses(endpoint)});
     if let Some((name, _)) = endpoint.body {
         let schema = json!({"$ref": format!("#/components/schemas/{name}")});
-        value["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
+        let media = json!({"schema": schema, "examples": named(examples::of_request(name))});
+        value["requestBody"] = json!({"required": true, "content": {"application/json": media}});
     }
     value
 }
@@ -260,6 +264,7 @@ fn responses(endpoint: &Endpoint) -> Value {
         let names: &[&str] = match status {
             201 => &["Envelope"],
             504 => &["Envelope"],
+            _ if codes.contains(&Code::Err3019) => &["Refusal", "Envelope"],
             _ => &["Refusal"],
         };
         responses.insert(status.to_string(), response(&lines.join("\n\n"), names));
@@ -275,7 +280,18 @@ fn responses(endpoint: &Endpoint) -> Value {
         "403".to_owned(),
         response("The x-api-key is wrong or missing, or the merchant_id is not the caller's", &["Message"]),
     );
+    for (status, response) in &mut responses {
+        let names = examples::of_answer(endpoint.method, endpoint.path, status.parse().unwrap_or(0));
+        if !names.is_empty() {
+            response["content"]["application/json"]["examples"] = named(names);
+        }
+    }
     Value::Object(responses)
+}
+
+fn named(examples: &[&str]) -> Value {
+    let refer = |name: &&str| ((*name).to_owned(), json!({"$ref": format!("#/components/examples/{name}")}));
+    Value::Object(examples.iter().map(refer).collect())
 }
 
 fn response(description: &str, names: &[&str]) -> Value {

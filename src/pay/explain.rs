@@ -9,7 +9,7 @@ use crate::acquirer::Initiator;
 use crate::app::App;
 use crate::clock::{Millis, timestamp};
 use crate::codes::Code;
-use crate::db::args;
+use crate::db::{Row, args};
 use crate::error::Error;
 use crate::id::TransactionId;
 use crate::jobs;
@@ -50,32 +50,81 @@ impl Lines {
     }
 }
 
+/// The rows that a story is told from.
+#[derive(Default)]
+pub struct Traces {
+    /// The version of the vault's key that sealed the card, and whether the card is erased by now.
+    pub sealed: Option<(i64, bool)>,
+    pub attempts: Vec<Attempt>,
+    pub entries: Vec<Entry>,
+    pub children: Vec<Transaction>,
+    pub planned: Vec<Planned>,
+}
+
+/// A job that waits for the transaction.
+pub struct Planned {
+    pub kind: Option<jobs::Kind>,
+    pub due_at: Millis,
+    pub attempts: i64,
+}
+
 pub async fn story(app: &App, found: &Transaction) -> Result<Story, Error> {
+    let traces = Traces {
+        sealed: sealed(app, found.id).await?,
+        attempts: attempts::of_transaction(app, found.id).await?,
+        entries: ledger::of_transaction(&app.db, found.id).await?,
+        children: store::children(app, found.id).await?,
+        planned: planned(app, found.id).await?,
+    };
+    Ok(tell(found, &traces, app.clock.now()))
+}
+
+async fn sealed(app: &App, id: TransactionId) -> Result<Option<(i64, bool)>, Error> {
+    let sql = "SELECT key_id, CASE WHEN sealed IS NULL THEN 1 ELSE 0 END FROM transactions WHERE id = $1";
+    let rows = app.db.rows(sql, args![id]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let erased = row.int(1)? != 0;
+    Ok(row.opt_int(0)?.map(|key| (key, erased)))
+}
+
+async fn planned(app: &App, id: TransactionId) -> Result<Vec<Planned>, Error> {
+    let sql = "SELECT kind, due_at, attempts FROM jobs WHERE subject = $1 AND kind IN (1, 2, 3)";
+    let read = |row: &Row| {
+        let id = row.int(0)?;
+        let kind = jobs::KINDS.into_iter().find(|one| *one as i64 == id);
+        Ok(Planned { kind, due_at: row.int(1)?, attempts: row.int(2)? })
+    };
+    app.db.rows(sql, args![id]).await?.iter().map(read).collect()
+}
+
+/// Pure: the same rows tell the same story.
+pub fn tell(found: &Transaction, traces: &Traces, now: Millis) -> Story {
     let mut lines = Lines::default();
     asked(&mut lines, found);
-    vault(app, &mut lines, found).await?;
-    let attempts = attempts::of_transaction(app, found.id).await?;
-    for attempt in &attempts {
+    vault(&mut lines, found, traces.sealed);
+    for attempt in &traces.attempts {
         sent(&mut lines, attempt);
     }
-    for entry in ledger::of_transaction(&app.db, found.id).await? {
-        booked(&mut lines, found, &entry);
+    for entry in &traces.entries {
+        booked(&mut lines, found, entry);
     }
-    for child in store::children(app, found.id).await? {
-        followed(&mut lines, &child);
+    for child in &traces.children {
+        followed(&mut lines, child);
     }
-    let end = attempts.iter().filter_map(|attempt| attempt.answered_at).max().unwrap_or(found.created_at);
+    let end = traces.attempts.iter().filter_map(|attempt| attempt.answered_at).max().unwrap_or(found.created_at);
     result(&mut lines, found, end);
-    planned(app, &mut lines, found).await?;
+    for job in &traces.planned {
+        waits(&mut lines, job, now);
+    }
     lines.0.sort_by_key(|(at, _)| *at);
-    Ok(Story {
+    Story {
         success: true,
         status_code: 200,
         is_live: found.caller.live,
         transaction_id: found.id,
         state: found.state.name(),
         lines: lines.0.into_iter().map(|(_, line)| line).collect(),
-    })
+    }
 }
 
 fn amount(money: Money) -> String {
@@ -125,21 +174,17 @@ fn asked(lines: &mut Lines, found: &Transaction) {
     }
 }
 
-/// Which key the card was under. The card itself may be erased by now.
-async fn vault(app: &App, lines: &mut Lines, found: &Transaction) -> Result<(), Error> {
+/// Which keys the card was under. The card itself may be erased by now.
+fn vault(lines: &mut Lines, found: &Transaction, sealed: Option<(i64, bool)>) {
     if let (Source::Token, Some(token), Some(key)) = (found.source, found.token, found.details.vault_key) {
         let en = format!("The stored card {token} was opened with vault key {key}.");
         lines.add(found.created_at, "vault", en, format!("保存カード {token} を金庫の鍵 {key} で開封。"));
     }
-    let sql = "SELECT key_id, CASE WHEN sealed IS NULL THEN 1 ELSE 0 END FROM transactions WHERE id = $1";
-    let rows = app.db.rows(sql, args![found.id]).await?;
-    let Some(row) = rows.first() else { return Ok(()) };
-    if let Some(key) = row.opt_int(0)? {
-        let (en, ja) = if row.int(1)? == 1 { (" It is erased by now.", "現在は消去済み。") } else { ("", "") };
+    if let Some((key, erased)) = sealed {
+        let (en, ja) = if erased { (" It is erased by now.", "現在は消去済み。") } else { ("", "") };
         let en = format!("The card was sealed for this payment alone with vault key {key}.{en}");
         lines.add(found.created_at, "vault", en, format!("この取引専用にカードを金庫の鍵 {key} で封印。{ja}"));
     }
-    Ok(())
 }
 
 fn sent(lines: &mut Lines, attempt: &Attempt) {
@@ -238,22 +283,16 @@ fn result(lines: &mut Lines, found: &Transaction, at: Millis) {
     lines.add(at, "result", en, ja);
 }
 
-/// The jobs that wait for it.
-async fn planned(app: &App, lines: &mut Lines, found: &Transaction) -> Result<(), Error> {
-    let sql = "SELECT kind, due_at, attempts FROM jobs WHERE subject = $1 AND kind IN (1, 2, 3)";
-    for row in app.db.rows(sql, args![found.id]).await? {
-        let (kind, due_at, attempts) = (row.int(0)?, row.int(1)?, row.int(2)?);
-        let at = timestamp(due_at);
-        let (en, ja) = match jobs::KINDS.into_iter().find(|one| *one as i64 == kind) {
-            Some(jobs::Kind::Recover) => (
-                format!("The bank is asked again at {at}; tries so far: {attempts}."),
-                format!("{at} に銀行へ再度確認。これまでの試行 {attempts} 回。"),
-            ),
-            Some(jobs::Kind::Lapse) => (format!("The hold ends at {at}."), format!("オーソリの期限は {at}。")),
-            _ => (format!("The hold's remainder is released at {at}."), format!("{at} にオーソリの残額を解放。")),
-        };
-        // Behind everything that has happened.
-        lines.add(due_at.max(app.clock.now()), "planned", en, ja);
-    }
-    Ok(())
+fn waits(lines: &mut Lines, job: &Planned, now: Millis) {
+    let (at, attempts) = (timestamp(job.due_at), job.attempts);
+    let (en, ja) = match job.kind {
+        Some(jobs::Kind::Recover) => (
+            format!("The bank is asked again at {at}; tries so far: {attempts}."),
+            format!("{at} に銀行へ再度確認。これまでの試行 {attempts} 回。"),
+        ),
+        Some(jobs::Kind::Lapse) => (format!("The hold ends at {at}."), format!("オーソリの期限は {at}。")),
+        _ => (format!("The hold's remainder is released at {at}."), format!("{at} にオーソリの残額を解放。")),
+    };
+    // Behind everything that has happened.
+    lines.add(job.due_at.max(now), "planned", en, ja);
 }

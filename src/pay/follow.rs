@@ -173,16 +173,21 @@ async fn write_intent(
     }
 }
 
-/// A refusal that is recorded (contract section 10) begins and ends in one write.
-async fn refuse(app: &App, request: &FollowRequest, draft: Transaction, code: Code) -> Result<Begun, Error> {
-    let refused = Transaction {
+/// As a rule or a balance refuses it, before the bank is asked.
+pub fn refused(draft: Transaction, code: Code) -> Transaction {
+    Transaction {
         state: State::Declined,
         settle_after: None,
         code: Some(code),
         response_code: code.meaning().response_code,
         auth_code: None,
         ..draft
-    };
+    }
+}
+
+/// A refusal that is recorded (contract section 10) begins and ends in one write.
+async fn refuse(app: &App, request: &FollowRequest, draft: Transaction, code: Code) -> Result<Begun, Error> {
+    let refused = refused(draft, code);
     let answer = envelope::answer(&refused, &request.merchant, &request.request_id);
     let mut writes = Vec::with_capacity(3);
     if let Some(claim) = &request.claim {

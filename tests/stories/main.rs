@@ -6,8 +6,10 @@
 mod books;
 mod charge;
 mod crash;
+mod examples;
 mod faults;
 mod follow;
+mod operator;
 mod refusals;
 mod schema;
 mod secrets;
@@ -24,12 +26,12 @@ type Story = fn(Engine) -> Pin<Box<dyn Future<Output = ()>>>;
 /// `stories![charge::a, faults::b]`: each with its name.
 macro_rules! stories {
     ($($module:ident :: $name:ident),* $(,)?) => {
-        [$((concat!(stringify!($module), "::", stringify!($name)), (|engine| Box::pin($module::$name(engine))) as Story)),*]
+        vec![$((concat!(stringify!($module), "::", stringify!($name)), (|engine| Box::pin($module::$name(engine))) as Story)),*]
     };
 }
 
-fn main() {
-    let stories = stories![
+fn all() -> Vec<(&'static str, Story)> {
+    stories![
         charge::the_seed_page,
         charge::a_card_is_stored_and_charged,
         charge::authorization_and_v2_answer_like_v1,
@@ -54,7 +56,7 @@ fn main() {
         faults::clients_that_hang_up,
         faults::keys_are_scoped,
         faults::start_refusals,
-        follow::captured_refunded_voided,
+        follow::captured_and_refunded,
         follow::voids_and_balances,
         follow::refusals_of_what_follows,
         follow::a_refused_refund_is_recorded,
@@ -69,9 +71,20 @@ fn main() {
         books::unresolved_money_is_listed,
         books::a_transaction_is_explained,
         crash::killed_many_times,
+        operator::a_newer_schema_is_refused,
+        operator::live_keys,
+        operator::keys_come_and_go,
+        operator::logs_for_machines,
+        examples::are_true,
+        examples::of_questions_are_true,
+        examples::of_what_follows_are_true,
         schema::every_answer_is_as_documented,
         secrets::canary,
-    ];
+    ]
+}
+
+fn main() {
+    let stories = all();
     let postgres = world::postgres().is_some();
     if !postgres {
         eprintln!(

@@ -34,6 +34,19 @@ pub struct Keys {
     pub secret: String,
 }
 
+impl Keys {
+    /// From what `fuda merchant add --json` prints.
+    pub fn of(made: &Value) -> Keys {
+        let text = |name: &str| made[name].as_str().unwrap().to_owned();
+        Keys {
+            entity: text("entity_id"),
+            merchant: text("merchant_id"),
+            api_key: text("api_key"),
+            secret: text("secret_key"),
+        }
+    }
+}
+
 pub struct Server {
     child: Child,
     pub base: String,
@@ -49,17 +62,22 @@ impl Drop for Server {
 }
 
 impl Server {
+    pub fn start(folder: &std::path::Path, database_url: Option<&str>) -> Server {
+        Server::start_with(folder, database_url, |_| {})
+    }
+
     // The child is waited for where it is killed, stopped or dropped.
     #[allow(clippy::zombie_processes)]
-    pub fn start(folder: &std::path::Path, database_url: Option<&str>) -> Server {
+    pub fn start_with(
+        folder: &std::path::Path,
+        database_url: Option<&str>,
+        settings: impl FnOnce(&mut Command),
+    ) -> Server {
         let log = std::fs::File::options().create(true).append(true).open(folder.with_extension("log")).unwrap();
-        let mut child = fuda(folder, database_url)
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .env("FUDA_LOG", "trace")
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut command = fuda(folder, database_url);
+        command.args(["serve", "--listen", "127.0.0.1:0"]).env("FUDA_LOG", "trace");
+        settings(&mut command);
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut greeting = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         loop {
@@ -154,15 +172,7 @@ impl World {
     /// One more entity of the same gateway, by the command line beside the running server.
     pub fn other_entity(&self) -> Keys {
         let args = ["merchant", "add", "--legal-name", "Other", "--country", "JP", "--currency", "JPY", "--json"];
-        let made = self.run(&args);
-        let made: Value = serde_json::from_str(&made).unwrap();
-        let text = |name: &str| made[name].as_str().unwrap().to_owned();
-        Keys {
-            entity: text("entity_id"),
-            merchant: text("merchant_id"),
-            api_key: text("api_key"),
-            secret: text("secret_key"),
-        }
+        Keys::of(&serde_json::from_str(&self.run(&args)).unwrap())
     }
 
     pub fn run(&self, args: &[&str]) -> String {

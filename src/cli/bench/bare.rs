@@ -1,7 +1,7 @@
 //! What the engine alone does with a payment's statements, and what the disk alone does with a commit.
 
-use crate::clock::Stopwatch;
-use crate::db::{Stmt, Value};
+use crate::clock::{Clock, Stopwatch};
+use crate::db::{BarePostgres, BareSqlite, Db, Durability, POSTGRES_CONNECTIONS, Stmt};
 use crate::error::Error;
 use crate::id::TransactionId;
 use crate::pay::attempts::{self, Answered, Message, Reply};
@@ -10,9 +10,9 @@ use crate::pay::transaction::{State, Transaction};
 use crate::pay::{books, store};
 use crate::random::Random;
 use crate::vault::Sealed;
-use rusqlite::Connection;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 pub struct Bare {
     pub payments_per_s: u64,
@@ -31,35 +31,95 @@ pub fn fsyncs(folder: &Path) -> Result<u64, Error> {
     Ok(count)
 }
 
-/// A copy of the store, a template from its last payment, and the statements of two writes and a read for each payment,
-/// `clients` payments to a commit.
+/// The statements of two writes for each payment, `clients` payments to a commit, on a copy of the store.
 pub async fn sqlite(store_folder: &Path, folder: &Path, clients: usize, seconds: u64) -> Result<Bare, Error> {
     let copy = folder.join("bare.db");
     std::fs::copy(store_folder.join("fuda.db"), &copy).map_err(Error::internal)?;
-    let db = crate::db::Db::open_sqlite(&copy, crate::db::Durability::Full)?;
-    let template = store::last_approved(&db).await?.ok_or_else(|| Error::internal("the load made no payment"))?;
-    db.close().await;
-    let mut connection = Connection::open(&copy).map_err(Error::internal)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    connection
-        .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
-             PRAGMA cache_size = -32000; PRAGMA wal_autocheckpoint = 4000;",
-        )
-        .map_err(Error::internal)?;
+    let template = template(Db::open_sqlite(&copy, Durability::Full)?).await?;
+    let mut connection = BareSqlite::open(&copy)?;
     let random = Random::system();
-    let watch = Stopwatch::start();
-    let before = user_us();
-    let mut count = 0_u64;
-    while watch.elapsed().as_secs() < seconds {
-        let payments: Vec<Transaction> = (0..clients).map(|_| next(&template, &random)).collect();
-        batch(&mut connection, payments.iter().map(intent))?;
-        batch(&mut connection, payments.iter().map(|payment| outcome(payment, &template)))?;
+    let meter = Meter::start(seconds);
+    let mut count = 0;
+    while meter.running() {
+        let payments = some(&template, &random, clients);
+        connection.commit(&intents(&payments)?)?;
+        connection.commit(&outcomes(&payments, &template)?)?;
         count += clients as u64;
     }
-    let user_us_per_payment = (user_us() - before) / count.max(1);
-    let ms = u64::try_from(watch.elapsed().as_millis()).unwrap_or(1).max(1);
-    Ok(Bare { payments_per_s: count * 1000 / ms, user_us_per_payment })
+    Ok(meter.stop(count))
+}
+
+/// The same on the database that the gateway has left, on as many connections as it had; they share the payments.
+pub async fn postgres(url: &str, clients: usize, seconds: u64) -> Result<Bare, Error> {
+    let template = Arc::new(template(Db::connect_postgres(url, Clock::system()).await?).await?);
+    let count = POSTGRES_CONNECTIONS.min(clients).max(1);
+    let mut connections = Vec::with_capacity(count);
+    for _ in 0..count {
+        connections.push(BarePostgres::connect(url).await?);
+    }
+    let mut running = tokio::task::JoinSet::new();
+    let meter = Meter::start(seconds);
+    for (number, connection) in connections.into_iter().enumerate() {
+        let share = clients / count + usize::from(number < clients % count);
+        running.spawn(postgres_connection(connection, template.clone(), share, meter));
+    }
+    let mut count = 0;
+    while let Some(done) = running.join_next().await {
+        count += done.map_err(Error::internal)??;
+    }
+    Ok(meter.stop(count))
+}
+
+async fn postgres_connection(
+    mut connection: BarePostgres,
+    template: Arc<Transaction>,
+    share: usize,
+    meter: Meter,
+) -> Result<u64, Error> {
+    let random = Random::system();
+    let mut count = 0;
+    while meter.running() {
+        let payments = some(&template, &random, share);
+        connection.commit(&intents(&payments)?).await?;
+        connection.commit(&outcomes(&payments, &template)?).await?;
+        count += share as u64;
+    }
+    Ok(count)
+}
+
+/// Time and this process's user time from one moment on.
+#[derive(Clone, Copy)]
+struct Meter {
+    watch: Stopwatch,
+    user_us: u64,
+    seconds: u64,
+}
+
+impl Meter {
+    fn start(seconds: u64) -> Meter {
+        Meter { watch: Stopwatch::start(), user_us: user_us(), seconds }
+    }
+
+    fn running(&self) -> bool {
+        self.watch.elapsed().as_secs() < self.seconds
+    }
+
+    fn stop(&self, count: u64) -> Bare {
+        let ms = u64::try_from(self.watch.elapsed().as_millis()).unwrap_or(1).max(1);
+        let user_us_per_payment = (user_us() - self.user_us) / count.max(1);
+        Bare { payments_per_s: count * 1000 / ms, user_us_per_payment }
+    }
+}
+
+/// What the payments are made after: the gateway's last one.
+async fn template(db: Db) -> Result<Transaction, Error> {
+    let found = store::last_approved(&db).await;
+    db.close().await;
+    found?.ok_or_else(|| Error::internal("the load made no payment"))
+}
+
+fn some(template: &Transaction, random: &Random, count: usize) -> Vec<Transaction> {
+    (0..count).map(|_| next(template, random)).collect()
 }
 
 fn next(template: &Transaction, random: &Random) -> Transaction {
@@ -70,43 +130,35 @@ fn next(template: &Transaction, random: &Random) -> Transaction {
     payment
 }
 
-fn intent(payment: &Transaction) -> Result<Vec<Stmt>, Error> {
-    let sealed = Sealed { key_id: 1, wrapped_key: vec![7; 60], ciphertext: vec![7; 52] };
-    let mut statements = Vec::new();
-    if let Some(token) = payment.token {
-        statements.push(crate::pay::tokens::still_there(token, payment.caller));
+fn intents(payments: &[Transaction]) -> Result<Vec<Stmt>, Error> {
+    let mut statements = Vec::with_capacity(payments.len() * 3);
+    for payment in payments {
+        let sealed = Sealed { key_id: 1, wrapped_key: vec![7; 60], ciphertext: vec![7; 52] };
+        if let Some(token) = payment.token {
+            statements.push(crate::pay::tokens::still_there(token, payment.caller));
+        }
+        statements.push(store::insert(payment, Some(sealed))?);
+        statements.push(attempts::first(payment.id, "sandbox", Message::Charge, payment.created_at));
     }
-    statements.push(store::insert(payment, Some(sealed))?);
-    statements.push(attempts::first(payment.id, "sandbox", Message::Charge, payment.created_at));
     Ok(statements)
 }
 
-fn outcome(payment: &Transaction, template: &Transaction) -> Result<Vec<Stmt>, Error> {
+fn outcomes(payments: &[Transaction], template: &Transaction) -> Result<Vec<Stmt>, Error> {
     let approval = crate::acquirer::Approval {
         response_code: 0,
         auth_code: template.auth_code.clone(),
         network_transaction_id: template.network_transaction_id.clone(),
     };
-    let after = apply(payment, Event::Approved(approval)).map_err(|_| Error::internal("not pending"))?;
-    let reply = Reply { answered: Answered::Approved, response_code: Some(0) };
-    let mut statements = vec![store::update(payment, &after)];
-    statements.extend(books::entries(&after, None, payment.created_at));
-    statements.push(attempts::answered(payment.id, 1, reply, payment.created_at));
-    Ok(statements)
-}
-
-fn batch(connection: &mut Connection, writes: impl Iterator<Item = Result<Vec<Stmt>, Error>>) -> Result<(), Error> {
-    connection.execute_batch("BEGIN IMMEDIATE").map_err(Error::internal)?;
-    for write in writes {
-        for statement in write? {
-            let text = statement.sql.replace("{for_share}", "").replace('$', "?");
-            let mut prepared = connection.prepare_cached(&text).map_err(Error::internal)?;
-            let args: Vec<&Value> = statement.args.iter().collect();
-            let mut rows = prepared.query(rusqlite::params_from_iter(args)).map_err(Error::internal)?;
-            while rows.next().map_err(Error::internal)?.is_some() {}
-        }
+    let mut statements = Vec::with_capacity(payments.len() * 3);
+    for payment in payments {
+        let approved = Event::Approved(approval.clone());
+        let after = apply(payment, approved).map_err(|_| Error::internal("not pending"))?;
+        let reply = Reply { answered: Answered::Approved, response_code: Some(0) };
+        statements.push(store::update(payment, &after));
+        statements.extend(books::entries(&after, None, payment.created_at));
+        statements.push(attempts::answered(payment.id, 1, reply, payment.created_at));
     }
-    connection.execute_batch("COMMIT").map_err(Error::internal)
+    Ok(statements)
 }
 
 /// User time of this process so far, microseconds.

@@ -1,0 +1,190 @@
+//! What an operator does: keys while the gateway runs, live keys, logs for machines, a database of a newer version.
+
+use crate::world::{Engine, Keys, Server, World, answer, fuda};
+use serde_json::{Value, json};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const ADD_LIVE: [&str; 10] =
+    ["merchant", "add", "--legal-name", "Live K.K.", "--country", "JP", "--currency", "JPY", "--live", "--json"];
+
+/// Runs it to its end, which must be exit 1 with one line. What serves instead is ended.
+fn refused(command: &mut Command) -> String {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let started = Instant::now();
+    while child.try_wait().unwrap().is_none() && started.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // Of one that has ended it does nothing.
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
+}
+
+/// A program that does not know the schema touches nothing and says which one it needs.
+pub async fn a_newer_schema_is_refused(engine: Engine) {
+    let mut world = World::new(engine).await;
+    assert_eq!(world.server.stop(), Some(0));
+    let insert = "INSERT INTO fuda_schema (version, name, checksum, applied_at) VALUES (999, 'later', '', 0)";
+    match &world.database_url {
+        None => {
+            let database = rusqlite::Connection::open(world.folder.join("fuda.db")).unwrap();
+            database.execute_batch(insert).unwrap();
+        }
+        Some(url) => {
+            let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+            tokio::spawn(connection);
+            client.batch_execute(insert).await.unwrap();
+        }
+    }
+    for args in [&["serve", "--listen", "127.0.0.1:0"][..], &["migrate"], &["key", "list"]] {
+        let text = refused(fuda(&world.folder, world.database_url.as_deref()).args(args));
+        assert!(text.contains("the database has schema 999, this version knows"), "{text}");
+    }
+}
+
+/// The world's vault key as `FUDA_VAULT_KEY` takes it, and the file gone from beside the data.
+fn take_key_out(world: &World) -> String {
+    let file = world.folder.join("vault.key");
+    let key = std::fs::read_to_string(&file).unwrap().trim().to_owned();
+    std::fs::remove_file(&file).unwrap();
+    key
+}
+
+/// The whole of it on SQLite; on PostgreSQL the test cluster runs with fsync off, which live money must not.
+pub async fn live_keys(engine: Engine) {
+    let mut world = World::new(engine).await;
+    let key = take_key_out(&world);
+    if engine == Engine::Postgres {
+        let mut command = fuda(&world.folder, world.database_url.as_deref());
+        let text = refused(command.args(ADD_LIVE).env("FUDA_VAULT_KEY", &key));
+        assert!(text.contains("must not lose payments: PostgreSQL runs with fsync = off"), "{text}");
+        let keys = fuda(&world.folder, world.database_url.as_deref())
+            .args(["key", "list", "--json"])
+            .env("FUDA_VAULT_KEY", &key)
+            .output()
+            .unwrap();
+        let keys: Value = serde_json::from_slice(&keys.stdout).unwrap();
+        assert!(keys["keys"].as_array().unwrap().iter().all(|key| key["is_live"] == false), "{keys}");
+        return;
+    }
+    assert_eq!(world.server.stop(), Some(0));
+    let with_key = |folder: &std::path::Path| {
+        Server::start_with(folder, None, |command| {
+            command.env("FUDA_VAULT_KEY", &key);
+        })
+    };
+    world.server = with_key(&world.folder);
+    let output = fuda(&world.folder, None).args(ADD_LIVE).env("FUDA_VAULT_KEY", &key).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let live = Keys::of(&serde_json::from_slice(&output.stdout).unwrap());
+    let charge = world.token_charge(&world.token);
+    assert_eq!(world.post("payment", &charge).await.0, 201);
+    for _ in 0..2 {
+        // No live acquirer yet: nothing is sent anywhere, the sandbox least of all.
+        let mut body = world.card_charge("4111111111111111");
+        body["merchant_id"] = json!(live.merchant);
+        let (status, answered) = until_known(&world, &live, &body).await;
+        assert_eq!((status, &answered["gateway_response"]["code"]), (412, &json!("ERR1015")));
+        assert_eq!((&answered["success"], &answered["is_live"]), (&json!(false), &json!(true)));
+        assert_eq!(answered["transaction_details"]["id"], Value::Null);
+        assert_eq!(world.server.stop(), Some(0));
+        world.server = with_key(&world.folder);
+        assert_eq!(world.post("payment", &charge).await.0, 201, "a restart finds the tokens again");
+    }
+    assert_eq!(world.server.stop(), Some(0));
+    let serve = || {
+        let mut command = fuda(&world.folder, None);
+        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        command
+    };
+    let missing = refused(&mut serve());
+    assert!(missing.contains("is missing, but the database holds data"), "{missing}");
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(world.folder.join("vault.key")).unwrap();
+    std::io::Write::write_all(&mut file, key.as_bytes()).unwrap();
+    let beside = refused(&mut serve());
+    assert!(beside.contains("PCI DSS 3.6.1.2"), "{beside}");
+    assert!(!beside.contains(&key) && !missing.contains(&key));
+}
+
+/// A key that was just made is in force within a second.
+async fn until_known(world: &World, keys: &Keys, body: &Value) -> (u16, Value) {
+    let made = Instant::now();
+    loop {
+        let answered = world.post_as(keys, "payment", body).await;
+        if answered.0 != 403 || made.elapsed() > Duration::from_secs(1) {
+            return answered;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Contract section 1: in force in every process within a second.
+pub async fn keys_come_and_go(engine: Engine) {
+    let world = World::new(engine).await;
+    let second = (engine == Engine::Postgres).then(|| world.second_process());
+    let bases: Vec<&str> =
+        std::iter::once(world.server.base.as_str()).chain(second.iter().map(|server| server.base.as_str())).collect();
+    let made = world.run(&["key", "new", "--entity", &world.keys.entity, "--json"]);
+    let made: Value = serde_json::from_str(&made).unwrap();
+    assert_eq!(made["is_live"], false);
+    let text = |name: &str| made[name].as_str().unwrap().to_owned();
+    let key = Keys { api_key: text("api_key"), secret: text("secret_key"), ..world.keys.clone() };
+    everywhere(&world, &bases, &key, 200).await;
+    world.run(&["key", "revoke", &text("id")]);
+    everywhere(&world, &bases, &key, 403).await;
+    // The pair that was there before is untouched.
+    everywhere(&world, &bases, &world.keys, 200).await;
+    let listed: Value = serde_json::from_str(&world.run(&["key", "list", "--json"])).unwrap();
+    let states: Vec<bool> = listed["keys"].as_array().unwrap().iter().map(|key| key["revoked"].is_string()).collect();
+    assert_eq!(states, [false, true]);
+    let twice = refused(fuda(&world.folder, world.database_url.as_deref()).args(["key", "revoke", &text("id")]));
+    assert!(twice.contains("no such key in force"), "{twice}");
+}
+
+async fn everywhere(world: &World, bases: &[&str], keys: &Keys, wanted: u16) {
+    let changed = Instant::now();
+    for base in bases {
+        let url = format!("{base}/api/v1/server-to-server-interface/tokens");
+        while answer(world.authed(world.http.get(&url), keys)).await.0 != wanted {
+            assert!(changed.elapsed() < Duration::from_secs(1), "{wanted} was not in force at {base} within a second");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// `--log-format json`: each line by itself is an object, and a support case finds its line by the id that the answer has.
+pub async fn logs_for_machines(engine: Engine) {
+    let mut world = World::new(engine).await;
+    assert_eq!(world.server.stop(), Some(0));
+    let log = world.folder.with_extension("log");
+    std::fs::remove_file(&log).unwrap();
+    world.server = Server::start_with(&world.folder, world.database_url.as_deref(), |command| {
+        command.args(["--log-format", "json"]).env("FUDA_LOG", "info");
+    });
+    let mut ids = Vec::new();
+    for (number, status) in [("4111111111111111", 201), ("4000000000000002", 201), ("4111111111111112", 406)] {
+        let request = world.authed(world.http.post(world.url("payment")), &world.keys);
+        let response = request.json(&world.card_charge(number)).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status);
+        ids.push(response.headers()["x-request-id"].to_str().unwrap().to_owned());
+        let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        if body["success"] == false {
+            assert_eq!(&body["request_id"], ids.last().unwrap());
+        }
+    }
+    assert_eq!(world.server.stop(), Some(0));
+    let text = std::fs::read_to_string(&log).unwrap();
+    let parse = |line: &str| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+    let lines: Vec<Value> = text.lines().map(parse).collect();
+    assert!(lines.iter().all(|line| line.is_object() && line["level"].is_string() && line["timestamp"].is_string()));
+    for id in ids {
+        assert!(lines.iter().any(|line| line["request"] == id.as_str()), "no line has {id}:\n{text}");
+    }
+    assert!(lines.iter().any(|line| line["message"] == "stopped"));
+}
