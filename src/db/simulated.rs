@@ -3,10 +3,11 @@
 //! has died, never answer. Several processes may share one.
 
 use super::migrate::{APPLIED, Migration};
-use super::sqlite::Engine;
-use super::{Row, Stmt, Value, Written};
+use super::sqlite::{Engine, STATEMENTS, cause};
+use super::{Row, Stmt, Texts, Value, Written};
 use crate::clock::Clock;
 use crate::error::Error;
+use rusqlite::Connection;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -102,5 +103,46 @@ impl Simulated {
     /// Always there: a simulation begins with the schema.
     pub fn applied(&self) -> Result<Vec<Row>, Error> {
         self.memory.engine().execute(APPLIED, &[]).map(|(rows, _)| rows)
+    }
+}
+
+/// What only a simulation needs of the engine.
+impl Engine {
+    pub fn in_memory() -> Result<Engine, Error> {
+        let connection = Connection::open_in_memory().map_err(cause)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;").map_err(cause)?;
+        Ok(Engine { connection, texts: Texts::default() })
+    }
+
+    /// Copies every table aside: what [`Engine::restore_first_rows`] goes back to.
+    pub fn keep_first_rows(&self) -> Result<(), Error> {
+        let copy =
+            |table: &str| self.batch(&format!("CREATE TABLE temp.\"first_{table}\" AS SELECT * FROM main.\"{table}\""));
+        self.tables()?.iter().try_for_each(|table| copy(table))
+    }
+
+    pub fn restore_first_rows(&self) -> Result<(), Error> {
+        self.batch("PRAGMA foreign_keys = OFF; BEGIN")?;
+        for table in self.tables()? {
+            let (now, first) = (format!("main.\"{table}\""), format!("temp.\"first_{table}\""));
+            self.batch(&format!("DELETE FROM {now}; INSERT INTO {now} SELECT * FROM {first}"))?;
+        }
+        self.batch("COMMIT; PRAGMA foreign_keys = ON")
+    }
+
+    fn tables(&self) -> Result<Vec<String>, Error> {
+        let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'table' ORDER BY name";
+        let mut statement = self.connection.prepare_cached(sql).map_err(cause)?;
+        let names = statement.query_map([], |row| row.get(0)).map_err(cause)?;
+        names.collect::<Result<_, _>>().map_err(cause)
+    }
+
+    /// One write in a transaction of its own.
+    pub fn transaction(&mut self, statements: &[Stmt]) -> Result<Written, Error> {
+        self.step("BEGIN")?;
+        let result = self.run_all(statements);
+        self.step(if matches!(result, Ok(Written::Applied(_))) { "COMMIT" } else { "ROLLBACK" })?;
+        result
     }
 }

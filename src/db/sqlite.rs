@@ -24,7 +24,7 @@ const BATCH: usize = 256;
 const READERS: usize = 4;
 
 /// Statement texts are constants of the program: this holds all of them.
-const STATEMENTS: usize = 256;
+pub(super) const STATEMENTS: usize = 256;
 
 pub const NOW: &str = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 
@@ -45,8 +45,8 @@ pub struct Inner {
 
 /// A connection with its translated statement texts.
 pub struct Engine {
-    connection: Connection,
-    texts: Texts,
+    pub(super) connection: Connection,
+    pub(super) texts: Texts,
 }
 
 impl Sqlite {
@@ -176,44 +176,6 @@ impl Engine {
         Ok(Engine { connection: connect(path, durability, writes)?, texts: Texts::default() })
     }
 
-    pub fn in_memory() -> Result<Engine, Error> {
-        let connection = Connection::open_in_memory().map_err(cause)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;").map_err(cause)?;
-        Ok(Engine { connection, texts: Texts::default() })
-    }
-
-    /// Copies every table aside: what [`Engine::restore_first_rows`] goes back to.
-    pub fn keep_first_rows(&self) -> Result<(), Error> {
-        let copy =
-            |table: &str| self.batch(&format!("CREATE TABLE temp.\"first_{table}\" AS SELECT * FROM main.\"{table}\""));
-        self.tables()?.iter().try_for_each(|table| copy(table))
-    }
-
-    pub fn restore_first_rows(&self) -> Result<(), Error> {
-        self.batch("PRAGMA foreign_keys = OFF; BEGIN")?;
-        for table in self.tables()? {
-            let (now, first) = (format!("main.\"{table}\""), format!("temp.\"first_{table}\""));
-            self.batch(&format!("DELETE FROM {now}; INSERT INTO {now} SELECT * FROM {first}"))?;
-        }
-        self.batch("COMMIT; PRAGMA foreign_keys = ON")
-    }
-
-    fn tables(&self) -> Result<Vec<String>, Error> {
-        let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'table' ORDER BY name";
-        let mut statement = self.connection.prepare_cached(sql).map_err(cause)?;
-        let names = statement.query_map([], |row| row.get(0)).map_err(cause)?;
-        names.collect::<Result<_, _>>().map_err(cause)
-    }
-
-    /// One write in a transaction of its own.
-    pub fn transaction(&mut self, statements: &[Stmt]) -> Result<Written, Error> {
-        self.step("BEGIN")?;
-        let result = self.run_all(statements);
-        self.step(if matches!(result, Ok(Written::Applied(_))) { "COMMIT" } else { "ROLLBACK" })?;
-        result
-    }
-
     /// The rows it returned, and how many rows it touched or returned.
     pub fn execute(&mut self, sql: &'static str, args: &[Value]) -> Result<(Vec<Row>, u64), Error> {
         refuse_nul(args)?;
@@ -241,12 +203,12 @@ impl Engine {
         Ok((rows, count))
     }
 
-    fn batch(&self, sql: &str) -> Result<(), Error> {
+    pub(super) fn batch(&self, sql: &str) -> Result<(), Error> {
         self.connection.execute_batch(sql).map_err(cause)
     }
 
     /// BEGIN, COMMIT and the savepoints run for every write: not parsed each time.
-    fn step(&self, sql: &str) -> Result<(), Error> {
+    pub(super) fn step(&self, sql: &str) -> Result<(), Error> {
         let mut statement = self.connection.prepare_cached(sql).map_err(cause)?;
         statement.raw_execute().map(|_| ()).map_err(cause)
     }
@@ -320,7 +282,7 @@ impl Engine {
         Ok(result)
     }
 
-    fn run_all(&mut self, statements: &[Stmt]) -> Result<Written, Error> {
+    pub(super) fn run_all(&mut self, statements: &[Stmt]) -> Result<Written, Error> {
         let mut returned = Vec::new();
         for (position, statement) in statements.iter().enumerate() {
             let (mut rows, count) = self.execute(statement.sql, &statement.args)?;
@@ -388,7 +350,7 @@ fn owned(value: ValueRef<'_>) -> Result<Value, Error> {
 }
 
 /// SQLite's messages name tables and columns, never values.
-fn cause(error: rusqlite::Error) -> Error {
+pub(super) fn cause(error: rusqlite::Error) -> Error {
     Error::internal(format!("SQLite: {error}"))
 }
 
