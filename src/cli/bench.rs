@@ -5,10 +5,10 @@
 mod bare;
 mod load;
 
-use crate::clock::Stopwatch;
 use crate::config::Config;
 use crate::error::Error;
 use clap::Args;
+use load::Operation;
 use serde::Serialize;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -31,6 +31,8 @@ pub struct BenchArgs {
     /// The load generator's request, as it goes over the wire
     #[arg(long, hide = true)]
     request: Option<PathBuf>,
+    #[arg(long, hide = true, value_enum, default_value = "payment")]
+    operation: Operation,
 }
 
 #[derive(Serialize)]
@@ -39,6 +41,20 @@ struct Report {
     cores: usize,
     fsyncs_per_s: u64,
     runs: Vec<Run>,
+    following: Vec<Following>,
+}
+
+/// Captures, refunds or voids, each with the charge that it follows before it.
+#[derive(Serialize)]
+struct Following {
+    operation: &'static str,
+    clients: usize,
+    /// Charge and operation together.
+    pairs_per_s: u64,
+    /// Of the operation alone.
+    p50_us: u64,
+    p99_us: u64,
+    errors: u64,
 }
 
 #[derive(Serialize)]
@@ -64,7 +80,7 @@ struct Run {
 pub async fn bench(config: &Config, args: BenchArgs) -> Result<(), Error> {
     if let (Some(address), Some(request)) = (&args.load, &args.request) {
         let clients = args.clients.first().copied().unwrap_or(1);
-        let measured = load::run(address, request, clients, args.seconds).await?;
+        let measured = load::run(address, request, clients, args.seconds, args.operation).await?;
         println!("{}", serde_json::to_string(&measured).map_err(Error::internal)?);
         return Ok(());
     }
@@ -84,12 +100,23 @@ pub async fn bench(config: &Config, args: BenchArgs) -> Result<(), Error> {
 async fn measure(config: &Config, args: &BenchArgs, folder: &Path) -> Result<Report, Error> {
     let fsyncs_per_s = bare::fsyncs(folder)?;
     let mut runs = Vec::new();
+    let mut following = Vec::new();
     for clients in args.clients.iter().copied() {
-        if !args.json {
-            println!("measuring {clients} client(s) for {} s ...", args.seconds);
-        }
+        let say = |what: &str| {
+            if !args.json {
+                println!("measuring {what} by {clients} client(s) for {} s ...", args.seconds);
+            }
+        };
+        say("payments");
         let mut gateway = Gateway::start(config, &folder.join(format!("store-{clients}")))?;
         let served = one_run(&gateway, args, folder, clients);
+        if served.is_ok() && Some(&clients) == args.clients.last() {
+            for operation in load::FOLLOWING {
+                say(operation.name());
+                let measured = load_process(&gateway, folder, clients, args.seconds, operation);
+                following.push(measured.map(|measured| Following::of(operation, clients, args.seconds, &measured)));
+            }
+        }
         gateway.stop()?;
         let served = served?;
         let bare = match &config.database_url {
@@ -100,7 +127,8 @@ async fn measure(config: &Config, args: &BenchArgs, folder: &Path) -> Result<Rep
     }
     let engine = if config.database_url.is_some() { "postgresql" } else { "sqlite" };
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    Ok(Report { engine, cores, fsyncs_per_s, runs })
+    let following = following.into_iter().collect::<Result<_, _>>()?;
+    Ok(Report { engine, cores, fsyncs_per_s, runs, following })
 }
 
 /// A gateway process on a new store. On PostgreSQL the database must be empty: its vault key is made here.
@@ -198,25 +226,43 @@ impl Run {
     }
 }
 
-fn one_run(gateway: &Gateway, args: &BenchArgs, folder: &Path, clients: usize) -> Result<Served, Error> {
+impl Following {
+    fn of(operation: Operation, clients: usize, seconds: u64, measured: &load::Measured) -> Following {
+        Following {
+            operation: operation.name(),
+            clients,
+            pairs_per_s: measured.count / seconds.max(1),
+            p50_us: measured.p50_us,
+            p99_us: measured.p99_us,
+            errors: measured.errors,
+        }
+    }
+}
+
+fn load_process(
+    gateway: &Gateway,
+    folder: &Path,
+    clients: usize,
+    seconds: u64,
+    operation: Operation,
+) -> Result<load::Measured, Error> {
     let file = folder.join("request");
     std::fs::write(&file, &gateway.request).map_err(Error::internal)?;
-    let load = |seconds: u64| -> Result<load::Measured, Error> {
-        let output = Command::new(std::env::current_exe().map_err(Error::internal)?)
-            .args(["bench", "--load", &gateway.address, "--clients", &clients.to_string()])
-            .args(["--seconds", &seconds.to_string(), "--request"])
-            .arg(&file)
-            .output()
-            .map_err(Error::internal)?;
-        serde_json::from_slice(&output.stdout)
-            .map_err(|_| Error::internal(format!("the load failed: {}", String::from_utf8_lossy(&output.stderr))))
-    };
-    load(1)?;
+    let output = Command::new(std::env::current_exe().map_err(Error::internal)?)
+        .args(["bench", "--load", &gateway.address, "--clients", &clients.to_string()])
+        .args(["--operation", operation.name(), "--seconds", &seconds.to_string(), "--request"])
+        .arg(&file)
+        .output()
+        .map_err(Error::internal)?;
+    serde_json::from_slice(&output.stdout)
+        .map_err(|_| Error::internal(format!("the load failed: {}", String::from_utf8_lossy(&output.stderr))))
+}
+
+fn one_run(gateway: &Gateway, args: &BenchArgs, folder: &Path, clients: usize) -> Result<Served, Error> {
+    load_process(gateway, folder, clients, 1, Operation::Payment)?;
     let before = gateway.cpu_us();
-    let watch = Stopwatch::start();
-    let measured = load(args.seconds)?;
+    let measured = load_process(gateway, folder, clients, args.seconds, Operation::Payment)?;
     let after = gateway.cpu_us();
-    tracing::debug!(ms = watch.elapsed().as_millis(), "measured");
     Ok(Served { measured, user_us: after.0 - before.0, system_us: after.1 - before.1 })
 }
 
@@ -236,6 +282,12 @@ fn print(report: &Report) {
         println!(
             "  the same statements on the bare engine: {}/s; we reach {} %; user time of ours {} us",
             run.bare_payments_per_s, run.percent_of_bare, run.ours_us_per_payment
+        );
+    }
+    for one in &report.following {
+        println!(
+            "{} after its charge, {} clients: {} pairs/s, {} p50 {} us, p99 {} us, {} errors",
+            one.operation, one.clients, one.pairs_per_s, one.operation, one.p50_us, one.p99_us, one.errors
         );
     }
 }

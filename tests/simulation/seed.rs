@@ -101,12 +101,9 @@ async fn operate(world: Arc<World>, dice: Dice, slot: u64, two: bool) {
     let mut died = false;
     loop {
         let steps = (!world.calm.load(Ordering::Relaxed) && dice.chance(600)).then(|| 5 + dice.below(600));
-        let Some(process) = world.start(&dice, steps).await else { return };
-        if !two && died && dice.chance(700) {
-            // Alone on its store, as on SQLite: what the dead one left is nobody else's.
-            let app = process.app.clone();
-            process.app.tasks.spawn(async move { recover::adopt(&app).await.ok() });
-        }
+        // Alone on its store, as on SQLite: what the dead one left is nobody else's.
+        let alone = !two && died && dice.chance(700);
+        let Some(process) = world.start(&dice, steps, alone).await else { return };
         tracing::debug!(slot, "a process starts");
         let until = if dice.chance(300) { 2_000 + dice.below(20_000) } else { u64::MAX / 4 };
         let mut lived = 0;
@@ -209,7 +206,7 @@ impl World {
         Db::Simulated(Simulated::new(&self.memory, Arc::new(sky), &self.clock))
     }
 
-    async fn start(self: &Arc<World>, dice: &Dice, steps: Option<u64>) -> Option<Arc<Process>> {
+    async fn start(self: &Arc<World>, dice: &Dice, steps: Option<u64>, alone: bool) -> Option<Arc<Process>> {
         let life = Life::new(steps, &self.calm);
         let sky = Sky { life: life.clone(), dice: Dice::new(dice.below(u64::MAX)), clock: self.clock.clone() };
         let db = Db::Simulated(Simulated::new(&self.memory, Arc::new(sky), &self.clock));
@@ -233,6 +230,10 @@ impl World {
             tasks: TaskTracker::new(),
             database_ahead_ms: Arc::new(AtomicI64::new(0)),
         };
+        if alone {
+            // As `serve` does it: before any request or round.
+            recover::adopt(&App { db: calm, ..app.clone() }).await.ok()?;
+        }
         let probe = Probe::new(PrometheusBuilder::new().build_recorder().handle());
         let process = Arc::new(Process { router: router(app.clone(), probe), app, life });
         self.processes.lock().unwrap().push(process.clone());

@@ -1,8 +1,10 @@
-//! The load: one request over and over on as many connections as there are clients, each waiting for its answer.
+//! The load: one request, or a charge and what follows it, over and over on as many connections as there are clients,
+//! each waiting for its answer.
 
 use crate::clock::{Clock, Stopwatch};
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -19,14 +21,48 @@ pub struct Measured {
     pub p99_us: u64,
 }
 
-pub async fn run(address: &str, request: &Path, clients: usize, seconds: u64) -> Result<Measured, Error> {
-    let request: Arc<[u8]> = std::fs::read(request).map_err(Error::internal)?.into();
+/// What is measured: a payment by itself, or what follows a charge, with that charge before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Operation {
+    Payment,
+    Capture,
+    Refund,
+    Void,
+}
+
+pub const FOLLOWING: [Operation; 3] = [Operation::Capture, Operation::Refund, Operation::Void];
+
+impl Operation {
+    pub fn name(self) -> &'static str {
+        match self {
+            Operation::Payment => "payment",
+            Operation::Capture => "capture",
+            Operation::Refund => "refund",
+            Operation::Void => "void",
+        }
+    }
+
+    /// The charge that it follows.
+    fn charge(self) -> &'static str {
+        if matches!(self, Operation::Payment | Operation::Refund) { "payment" } else { "authorization" }
+    }
+}
+
+pub async fn run(
+    address: &str,
+    request: &Path,
+    clients: usize,
+    seconds: u64,
+    operation: Operation,
+) -> Result<Measured, Error> {
+    let request = std::fs::read_to_string(request).map_err(Error::internal)?;
+    let request = Arc::new(Request::of(&request, operation).ok_or_else(|| Error::internal("not a request"))?);
     let mut running = tokio::task::JoinSet::new();
     let watch = Stopwatch::start();
     for _ in 0..clients {
         let stream = TcpStream::connect(address).await.map_err(Error::internal)?;
         stream.set_nodelay(true).map_err(Error::internal)?;
-        running.spawn(client(stream, request.clone(), watch, seconds));
+        running.spawn(client(Line { stream, buffer: vec![0; BUFFER] }, request.clone(), watch, seconds));
     }
     let mut times = Vec::new();
     let mut measured = Measured::default();
@@ -43,22 +79,49 @@ pub async fn run(address: &str, request: &Path, clients: usize, seconds: u64) ->
     Ok(measured)
 }
 
+/// The charge as it goes over the wire, and what follows it, which needs the charge's id.
+struct Request {
+    charge: String,
+    /// Head and body up to the id, and the body behind it.
+    following: Option<(String, String)>,
+}
+
+impl Request {
+    /// From the payment that `serve` printed.
+    fn of(payment: &str, operation: Operation) -> Option<Request> {
+        const PATH: &str = "server-to-server-interface/payment";
+        let to = |noun: &str| payment.replacen(PATH, &format!("server-to-server-interface/{noun}"), 1);
+        let charge = to(operation.charge());
+        if operation == Operation::Payment {
+            return Some(Request { charge, following: None });
+        }
+        let merchant = payment.split("\"merchant_id\":\"").nth(1)?.split('"').next()?.to_owned();
+        let follows = to(operation.name());
+        let head = follows.split("content-length:").next()?;
+        let before = "{\"transactionId\":\"";
+        let behind = format!("\",\"merchant_id\":\"{merchant}\",\"amount\":1000}}");
+        let length = before.len() + 36 + behind.len();
+        Some(Request { charge, following: Some((format!("{head}content-length: {length}\r\n\r\n{before}"), behind)) })
+    }
+}
+
 async fn client(
-    mut stream: TcpStream,
-    request: Arc<[u8]>,
+    mut line: Line,
+    request: Arc<Request>,
     watch: Stopwatch,
     seconds: u64,
 ) -> Result<(Vec<u64>, u64), Error> {
     let mut times = Vec::new();
     let mut errors = 0;
-    let mut buffer = vec![0; BUFFER];
-    let clock = Clock::system();
     while watch.elapsed().as_secs() < seconds {
-        let started = Stopwatch::start();
-        stream.write_all(&request).await.map_err(Error::internal)?;
-        let answer = clock.within(10_000, read_answer(&mut stream, &mut buffer)).await;
-        let approved = answer.ok_or_else(|| Error::internal("no answer in 10 s"))??;
-        if approved {
+        let mut started = Stopwatch::start();
+        let mut approved = line.ask(request.charge.as_bytes()).await?;
+        if let (Some((head, tail)), Some(id)) = (&request.following, &approved) {
+            let following = format!("{head}{id}{tail}");
+            started = Stopwatch::start();
+            approved = line.ask(following.as_bytes()).await?;
+        }
+        if approved.is_some() {
             times.push(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
         } else {
             errors += 1;
@@ -67,26 +130,43 @@ async fn client(
     Ok((times, errors))
 }
 
-/// Reads one answer to its end; whether it is a 201 that says `"success":true`.
-async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<bool, Error> {
-    let mut filled = 0;
-    loop {
-        let count = stream.read(&mut buffer[filled..]).await.map_err(Error::internal)?;
-        if count == 0 {
-            return Err(Error::internal("the gateway closed the connection"));
-        }
-        filled += count;
-        let text = &buffer[..filled];
-        let Some(head) = text.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-        let headers = String::from_utf8_lossy(&text[..head]).to_ascii_lowercase();
-        let length =
-            headers.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse::<usize>().ok());
-        let length = length.ok_or_else(|| Error::internal("an answer without a length"))?;
-        if filled >= head + 4 + length {
-            let body = &text[head + 4..];
-            return Ok(
-                headers.starts_with("http/1.1 201") && body.windows(14).any(|window| window == b"\"success\":true")
-            );
+/// One client's connection.
+struct Line {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Line {
+    /// One request and its answer; the transaction's id when it is a 201 that says `"success":true`.
+    async fn ask(&mut self, request: &[u8]) -> Result<Option<String>, Error> {
+        self.stream.write_all(request).await.map_err(Error::internal)?;
+        let answer = Clock::system().within(10_000, self.read_answer()).await;
+        let body = answer.ok_or_else(|| Error::internal("no answer in 10 s"))??;
+        let Some(body) = body else { return Ok(None) };
+        let text = std::str::from_utf8(&self.buffer[body]).unwrap_or_default();
+        let id = text.split("\"transaction_details\":{\"id\":\"").nth(1).and_then(|rest| rest.get(..36));
+        Ok(id.filter(|_| text.starts_with("{\"success\":true")).map(str::to_owned))
+    }
+
+    /// Reads one answer to its end; where its body stands in the buffer, if it is a 201.
+    async fn read_answer(&mut self) -> Result<Option<Range<usize>>, Error> {
+        let mut filled = 0;
+        loop {
+            let count = self.stream.read(&mut self.buffer[filled..]).await.map_err(Error::internal)?;
+            if count == 0 {
+                return Err(Error::internal("the gateway closed the connection"));
+            }
+            filled += count;
+            let text = &self.buffer[..filled];
+            let Some(head) = text.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+            let headers = String::from_utf8_lossy(&text[..head]).to_ascii_lowercase();
+            let length =
+                headers.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse::<usize>().ok());
+            let length = length.ok_or_else(|| Error::internal("an answer without a length"))?;
+            let end = head + 4 + length;
+            if filled >= end {
+                return Ok(headers.starts_with("http/1.1 201").then_some(head + 4..end));
+            }
         }
     }
 }
