@@ -82,14 +82,9 @@ async fn begin(app: &App, posted: Posted, purpose: Purpose, endpoint: &'static s
         return Ok(Begun::Forbidden);
     };
     let claim = claim(app, &call, endpoint, &body, checked.pan.as_ref().ok());
-    if checked.only_fault.is_some()
-        && let Some(claim) = &claim
-        && let Some(answer) = idempotency::look_up(app, claim).await?
-    {
-        return Ok(Begun::Answered(answer));
-    }
     if let Some(code) = checked.only_fault {
-        return Err(Error::new(code));
+        let earlier = idempotency::replay(app, claim.as_ref()).await?;
+        return earlier.map(Begun::Answered).ok_or_else(|| Error::new(code));
     }
     let (request, source) = checked.into_request(call, merchant, purpose, body, claim)?;
     charge(app, request, source).await.map(Begun::Answered)

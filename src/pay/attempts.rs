@@ -1,7 +1,7 @@
 //! One row for each message to an acquirer, written before it goes, with what a reversal needs to name it.
 
 use super::transaction::Kind;
-use crate::acquirer::Outcome;
+use crate::acquirer::{Acquirer, Operation, Outcome};
 use crate::app::App;
 use crate::clock::Millis;
 use crate::db::{Row, Stmt, args};
@@ -101,6 +101,13 @@ pub fn answered(id: TransactionId, number: i64, reply: Reply, now: Millis) -> St
          WHERE transaction_id = $1 AND number = $2",
         args![id, number, reply.answered as i64, reply.response_code, now],
     )
+}
+
+/// One message to the bank and its answer: no transaction is open, no lock is held. Silence past the deadline is unknown,
+/// not a decline.
+pub async fn ask(app: &App, acquirer: &dyn Acquirer, operation: Operation<'_>) -> Outcome {
+    let answered = app.clock.within(acquirer.abilities().deadline_ms, acquirer.send(operation)).await;
+    answered.unwrap_or(Outcome::Unknown { why: "no answer in time" })
 }
 
 /// One attempt, for those who tell its story.

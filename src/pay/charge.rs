@@ -68,14 +68,14 @@ struct Instrument {
 }
 
 pub async fn charge(app: &App, request: ChargeRequest, source: CardSource) -> Result<Answer, Error> {
-    if let Some(answer) = look_up(app, &request).await? {
+    if let Some(answer) = idempotency::replay(app, request.claim.as_ref()).await? {
         return Ok(answer);
     }
     let acquirer = app.steered(request.caller.live, request.fault).ok_or_else(|| Error::new(Code::Err1015))?;
     let instrument = instrument(app, &request, source).await?;
     let Some(intent) = write_intent(app, &request, &instrument, acquirer.as_ref()).await? else {
         // Another request took the key between our look-up and our write.
-        return look_up(app, &request).await?.ok_or_else(|| Error::new(Code::Err1008));
+        return idempotency::replay(app, request.claim.as_ref()).await?.ok_or_else(|| Error::new(Code::Err1008));
     };
     outcome::refuse_stale(app, &intent, acquirer.abilities().deadline_ms)?;
     let answered = send(app, &request, &instrument, &intent, acquirer.as_ref()).await;
@@ -88,13 +88,6 @@ pub async fn charge(app: &App, request: ChargeRequest, source: CardSource) -> Re
         parent: None,
     };
     outcome::conclude(&flow, answered, |after| approved(app, &request, &instrument, after)).await
-}
-
-async fn look_up(app: &App, request: &ChargeRequest) -> Result<Option<Answer>, Error> {
-    match &request.claim {
-        Some(claim) => idempotency::look_up(app, claim).await,
-        None => Ok(None),
-    }
 }
 
 /// Brings the card into memory: the request's own, or the token's, opened.
@@ -202,7 +195,7 @@ fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument, acquirer: 
     }
 }
 
-/// The call to the bank: no transaction is open, no lock is held. Silence past the deadline is unknown, not a decline.
+/// The charge as the bank is asked for it.
 async fn send(
     app: &App,
     request: &ChargeRequest,
@@ -232,11 +225,7 @@ async fn send(
         Purpose::Authorization => Operation::Authorize(ask),
         Purpose::StoreCard => Operation::Verify(ask),
     };
-    let deadline_ms = acquirer.abilities().deadline_ms;
-    app.clock
-        .within(deadline_ms, acquirer.send(operation))
-        .await
-        .unwrap_or(Outcome::Unknown { why: "no answer in time" })
+    attempts::ask(app, acquirer, operation).await
 }
 
 /// What an approval adds: the token that was to be made, or the use of the one that was charged.

@@ -39,7 +39,7 @@ pub struct FollowRequest {
 }
 
 pub async fn follow(app: &App, request: FollowRequest) -> Result<Answer, Error> {
-    if let Some(answer) = look_up(app, &request).await? {
+    if let Some(answer) = idempotency::replay(app, request.claim.as_ref()).await? {
         return Ok(answer);
     }
     let acquirer = app.steered(request.caller.live, request.fault).ok_or_else(|| Error::new(Code::Err1015))?;
@@ -69,19 +69,14 @@ pub async fn follow(app: &App, request: FollowRequest) -> Result<Answer, Error> 
             Begun::Refused(answer) => return Ok(answer),
             // Another request took the key between our look-up and our write.
             Begun::KeyTaken => {
-                return look_up(app, &request).await?.ok_or_else(|| Error::new(Code::Err1008));
+                return idempotency::replay(app, request.claim.as_ref())
+                    .await?
+                    .ok_or_else(|| Error::new(Code::Err1008));
             }
             Begun::Raced => {}
         }
     }
     Err(Error::new(Code::Err1005))
-}
-
-async fn look_up(app: &App, request: &FollowRequest) -> Result<Option<Answer>, Error> {
-    match &request.claim {
-        Some(claim) => idempotency::look_up(app, claim).await,
-        None => Ok(None),
-    }
 }
 
 /// Unknown, another entity's and another merchant's: one answer for the three (contract 4.2).
@@ -219,11 +214,5 @@ pub fn operation<'a>(kind: Kind, follow: Follow<'a>) -> Operation<'a> {
 async fn send(app: &App, intent: &Transaction, parent: &Transaction, acquirer: &dyn Acquirer) -> Outcome {
     let (reference, original) = (intent.id.to_string(), parent.id.to_string());
     let follow = Follow { reference: &reference, original: &original, money: intent.money };
-    ask(app, acquirer, operation(intent.kind, follow)).await
-}
-
-/// One message to the bank and its answer. Silence past the deadline is unknown, not a decline.
-pub async fn ask(app: &App, acquirer: &dyn Acquirer, operation: Operation<'_>) -> Outcome {
-    let answered = app.clock.within(acquirer.abilities().deadline_ms, acquirer.send(operation)).await;
-    answered.unwrap_or(Outcome::Unknown { why: "no answer in time" })
+    attempts::ask(app, acquirer, operation(intent.kind, follow)).await
 }

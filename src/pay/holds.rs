@@ -2,7 +2,7 @@
 //! was captured in part the remainder is let go.
 
 use super::attempts::{self, Answered, Message, Reply};
-use super::follow::{FollowRequest, ask, follow};
+use super::follow::{FollowRequest, follow};
 use super::recover::{backoff_ms, merchant};
 use super::store;
 use super::transaction::{Kind, State};
@@ -69,7 +69,7 @@ pub async fn release(app: &App, job: &Job) -> Result<(), Error> {
     let Written::Applied(rows) = app.db.write(vec![job.still_held(), attempt]).await? else { return Ok(()) };
     let number = rows.last().map_or(Ok(0), |row| row.int(0))?;
     let follow = Follow { reference: &reference, original: &original, money: remainder };
-    let reply = Reply::of(&ask(app, acquirer.as_ref(), Operation::Release(follow)).await);
+    let reply = Reply::of(&attempts::ask(app, acquirer.as_ref(), Operation::Release(follow)).await);
     let answered = attempts::answered(capture.id, number, reply, app.clock.now());
     let end = match reply.answered {
         Answered::Approved => job.done(),

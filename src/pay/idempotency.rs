@@ -99,6 +99,14 @@ pub fn first_answer(id: TransactionId, answer: &Answer) -> Stmt {
     )
 }
 
+/// [`look_up`] for a request that may have no key.
+pub async fn replay(app: &App, claim: Option<&Claim>) -> Result<Option<Answer>, Error> {
+    match claim {
+        Some(claim) => look_up(app, claim).await,
+        None => Ok(None),
+    }
+}
+
 /// `None`: the key is free. An answer: this request was answered before. ERR1007: the key belongs to another request.
 /// ERR1008: the first one runs, or its result is not known yet.
 pub async fn look_up(app: &App, claim: &Claim) -> Result<Option<Answer>, Error> {

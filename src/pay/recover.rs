@@ -4,7 +4,7 @@
 //! repeated under its reference or inquired about, as the acquirer can.
 
 use super::attempts::{self, Answered, Message, Reply};
-use super::follow::{self, ask};
+use super::follow;
 use super::state::{Event, apply};
 use super::transaction::{Kind, State, Transaction};
 use super::{envelope, idempotency, outcome, store};
@@ -198,7 +198,7 @@ impl Case<'_> {
             return Ok(None);
         };
         let number = rows.last().map_or(Ok(0), |row| row.int(0))?;
-        let outcome = ask(self.app, self.acquirer.as_ref(), operation).await;
+        let outcome = attempts::ask(self.app, self.acquirer.as_ref(), operation).await;
         Ok(Some((number, Reply::of(&outcome), outcome)))
     }
 

@@ -11,21 +11,6 @@ fn refused(world: &World, args: &[&str]) -> (String, String) {
     (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
-async fn sql(world: &World, text: &str) {
-    match &world.database_url {
-        Some(url) => {
-            let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
-            tokio::spawn(connection);
-            client.batch_execute(text).await.unwrap();
-        }
-        None => {
-            let connection = rusqlite::Connection::open(world.folder.join("fuda.db")).unwrap();
-            connection.busy_timeout(Duration::from_secs(10)).unwrap();
-            connection.execute_batch(text).unwrap();
-        }
-    }
-}
-
 /// Every way to spoil a book, each found, each undone again.
 pub async fn spoiled_books_are_found(engine: Engine) {
     let world = World::new(engine).await;
@@ -81,7 +66,7 @@ pub async fn spoiled_books_are_found(engine: Engine) {
             "balances do not hold",
         ),
     ] {
-        sql(&world, &spoil.replace("ENTRY", entry)).await;
+        world.sql(&spoil.replace("ENTRY", entry)).await;
         let (_, text) = refused(&world, &["ledger", "verify"]);
         assert!(text.contains(found), "{spoil}: {text}");
         if spoil.contains("SET amount_minor") {
@@ -89,10 +74,10 @@ pub async fn spoiled_books_are_found(engine: Engine) {
             let compared: Value = serde_json::from_str(&out).unwrap();
             assert_eq!(compared["different"].as_array().unwrap().len(), 1, "{compared}");
         }
-        sql(&world, &mend.replace("ENTRY", entry)).await;
+        world.sql(&mend.replace("ENTRY", entry)).await;
         world.books_are_clean();
     }
-    sql(&world, &format!("DELETE FROM ledger_entries WHERE number = {entry}")).await;
+    world.sql(&format!("DELETE FROM ledger_entries WHERE number = {entry}")).await;
     let (_, text) = refused(&world, &["ledger", "verify", "--json"]);
     assert!(text.contains("0 of its 1 ledger entries"), "{text}");
 }
@@ -103,12 +88,12 @@ pub async fn an_older_database_is_found(engine: Engine) {
     if engine == Engine::Postgres {
         // A backup of PostgreSQL is the same rows taken away again.
         world.charged("payment", "1000").await;
-        sql(
-            &world,
-            "DELETE FROM ledger_entries WHERE number = (SELECT MAX(number) FROM ledger_entries); \
+        world
+            .sql(
+                "DELETE FROM ledger_entries WHERE number = (SELECT MAX(number) FROM ledger_entries); \
             DELETE FROM transactions WHERE ref = (SELECT MAX(ref) FROM transactions)",
-        )
-        .await;
+            )
+            .await;
     } else {
         world.charged("payment", "1000").await;
         world.server.stop();
@@ -180,14 +165,14 @@ pub async fn unresolved_money_is_listed(engine: Engine) {
     world.server.kill();
     let refund = id_of(&refund);
     // As if the bank had never answered since.
-    sql(
-        &world,
-        "UPDATE transactions SET state = 2, code = 'ERR1016' WHERE kind = 3; \
+    world
+        .sql(
+            "UPDATE transactions SET state = 2, code = 'ERR1016' WHERE kind = 3; \
         UPDATE transactions SET unresolved = 1, refunded_minor = 0 WHERE kind = 2; DELETE FROM jobs; \
         DELETE FROM ledger_entries WHERE debit = 5; \
         UPDATE idempotency SET settled = 0, status = NULL, answer = NULL",
-    )
-    .await;
+        )
+        .await;
     let list: Value = serde_json::from_str(&world.run(&["transactions", "--unresolved", "--json"])).unwrap();
     let one = &list["transactions"][0];
     assert_eq!((&one["id"], &one["state"], &one["amount"]), (&json!(refund), &json!("UNKNOWN"), &json!(300)));
@@ -209,7 +194,7 @@ pub async fn unresolved_money_is_listed(engine: Engine) {
     let (_, lost) = world.faulty("payment", "cut", None, &world.token_charge(&world.token)).await;
     world.server.kill();
     let lost = id_of(&lost);
-    sql(&world, "UPDATE transactions SET state = 2 WHERE ref = (SELECT MAX(ref) FROM transactions)").await;
+    world.sql("UPDATE transactions SET state = 2 WHERE ref = (SELECT MAX(ref) FROM transactions)").await;
     let resolve =
         |verdict: &str| ["transactions", "resolve", &lost, "--as", verdict, "--reason", "x"].map(str::to_owned);
     let args = resolve("approved");

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// How often in an ordinary run.
 const CRASHES: u64 = 8;
 
-const CLIENTS: u64 = 12;
+const CLIENTS: u64 = 40;
 
 struct Load {
     http: reqwest::Client,
@@ -103,7 +103,7 @@ pub async fn killed_many_times(engine: Engine) {
         clients.spawn(load.clone().client());
     }
     for _ in 0..crashes {
-        tokio::time::sleep(Duration::from_millis(20 + below(400))).await;
+        tokio::time::sleep(Duration::from_millis(50 + below(600))).await;
         tokio::task::block_in_place(|| {
             world.server.kill();
             world.restart();

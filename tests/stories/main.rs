@@ -72,6 +72,8 @@ fn all() -> Vec<(&'static str, Story)> {
         books::a_transaction_is_explained,
         crash::killed_many_times,
         operator::a_newer_schema_is_refused,
+        operator::an_older_schema_goes_on,
+        operator::old_cards_are_erased,
         operator::live_keys,
         operator::keys_come_and_go,
         operator::logs_for_machines,

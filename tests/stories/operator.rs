@@ -30,21 +30,83 @@ pub async fn a_newer_schema_is_refused(engine: Engine) {
     let mut world = World::new(engine).await;
     assert_eq!(world.server.stop(), Some(0));
     let insert = "INSERT INTO fuda_schema (version, name, checksum, applied_at) VALUES (999, 'later', '', 0)";
-    match &world.database_url {
-        None => {
-            let database = rusqlite::Connection::open(world.folder.join("fuda.db")).unwrap();
-            database.execute_batch(insert).unwrap();
-        }
-        Some(url) => {
-            let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
-            tokio::spawn(connection);
-            client.batch_execute(insert).await.unwrap();
-        }
-    }
+    world.sql(insert).await;
     for args in [&["serve", "--listen", "127.0.0.1:0"][..], &["migrate"], &["key", "list"]] {
         let text = refused(fuda(&world.folder, world.database_url.as_deref()).args(args));
         assert!(text.contains("the database has schema 999, this version knows"), "{text}");
     }
+}
+
+/// As version 1 of the schema left it.
+const OLDER: &str = "DROP INDEX transactions_by_parent; DROP INDEX transactions_unknown; \
+     ALTER TABLE transactions DROP COLUMN parent_id; ALTER TABLE transactions DROP COLUMN captured_minor; \
+     ALTER TABLE transactions DROP COLUMN refund_reserved_minor; ALTER TABLE transactions DROP COLUMN refunded_minor; \
+     ALTER TABLE transactions DROP COLUMN unresolved; ALTER TABLE merchants DROP COLUMN hold_ms; DROP TABLE jobs; \
+     DROP TABLE ledger_entries; DROP TABLE ledger_seals; DROP TABLE audit_log; DROP TABLE sweeps; \
+     DELETE FROM fuda_schema WHERE version = 2";
+
+/// What an earlier version left goes on: its unknown payment is reversed, its hold can be captured, its money is in the
+/// ledger. On PostgreSQL the operator migrates, on SQLite a start does.
+pub async fn an_older_schema_goes_on(engine: Engine) {
+    let mut world = World::new(engine).await;
+    let (paid, hold) = (world.charged("payment", "1000").await, world.charged("authorization", "500").await);
+    let lost = world.charged("payment", "700").await;
+    assert_eq!(world.server.stop(), Some(0));
+    let unknown = "UPDATE transactions SET state = 2, code = 'ERR1010', settle_after = 5 WHERE amount_minor = 700";
+    world.sql(unknown).await;
+    world.sql(OLDER).await;
+    if engine == Engine::Postgres {
+        let text =
+            refused(fuda(&world.folder, world.database_url.as_deref()).args(["serve", "--listen", "127.0.0.1:0"]));
+        assert!(text.contains("the database has schema 1, this version needs 2: run `fuda migrate`"), "{text}");
+        let said: Value = serde_json::from_str(&world.run(&["migrate", "--json"])).unwrap();
+        assert_eq!(said, json!({"applied": 1, "version": 2}));
+    }
+    world.restart();
+    let mut state = String::new();
+    for _ in 0..50 {
+        state = world.balance(&lost).await.0;
+        if state == "REVERSED" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(state, "REVERSED");
+    assert_eq!(world.follow("refund", &paid, Some("1000")).await.0, 201);
+    let story = world.get(&format!("transaction/{hold}/explain")).await.1;
+    assert_eq!(story["lines"].as_array().unwrap().last().unwrap()["step"], "planned", "the hold has an end: {story}");
+    assert_eq!(world.follow("capture", &hold, Some("500")).await.0, 201);
+    world.books_are_clean();
+    assert!(world.run(&["migrate"]).contains("at schema 2 already"));
+}
+
+/// A payment's own sealed card goes after 400 days, a hold's when it is let go.
+pub async fn old_cards_are_erased(engine: Engine) {
+    let mut world = World::new(engine).await;
+    let (old, new) = (world.charged("payment", "1000").await, world.charged("payment", "1000").await);
+    let hold = world.charged("authorization", "1000").await;
+    assert_eq!(world.follow("void", &hold, None).await.0, 201);
+    world.server.stop();
+    let age: i64 = 400 * 24 * 60 * 60 * 1000;
+    // The sandbox's own verification and the first payment.
+    world.sql(&format!("UPDATE transactions SET created_at = created_at - {age} WHERE ref <= 2")).await;
+    world.restart();
+    let erased = async |id: &str| {
+        let story = world.get(&format!("transaction/{id}/explain")).await.1;
+        let lines = story["lines"].as_array().unwrap().clone();
+        let sealed = |line: &&Value| line["en"].as_str().unwrap().starts_with("The card was sealed");
+        lines.iter().find(sealed).unwrap()["en"].as_str().unwrap().contains("erased")
+    };
+    for _ in 0..50 {
+        if erased(&old).await {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!((erased(&old).await, erased(&new).await, erased(&hold).await), (true, false, true));
+    // The token has a card of its own.
+    assert_eq!(world.follow("refund", &old, Some("1000")).await.0, 201);
+    world.charged("payment", "1").await;
 }
 
 /// The world's vault key as `FUDA_VAULT_KEY` takes it, and the file gone from beside the data.

@@ -181,6 +181,22 @@ impl World {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Statements past the gateway, as someone at the database could run them.
+    pub async fn sql(&self, text: &str) {
+        match &self.database_url {
+            Some(url) => {
+                let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+                tokio::spawn(connection);
+                client.batch_execute(text).await.unwrap();
+            }
+            None => {
+                let connection = rusqlite::Connection::open(self.folder.join("fuda.db")).unwrap();
+                connection.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+                connection.execute_batch(text).unwrap();
+            }
+        }
+    }
+
     pub fn card_charge(&self, number: &str) -> Value {
         json!({
             "amount": "1000", "currency": "JPY", "merchant_id": self.keys.merchant,
