@@ -69,22 +69,24 @@ pub fn remove(kind: Kind, subject: TransactionId) -> Stmt {
 impl Job {
     /// Part of the write that ends the job's work; fails when another worker has taken it meanwhile.
     pub fn done(&self) -> Stmt {
-        Stmt::new("DELETE FROM jobs WHERE number = $1 AND attempts = $2", args![self.number, self.attempts]).exactly(1)
+        // SQLite gives a deleted row's number away again: the subject belongs to the fence.
+        let sql = "DELETE FROM jobs WHERE number = $1 AND attempts = $2 AND kind = $3 AND subject = $4";
+        Stmt::new(sql, args![self.number, self.attempts, self.kind as i64, self.subject]).exactly(1)
     }
 
     /// Again at `due_at`.
     pub fn postpone(&self, due_at: Millis) -> Stmt {
         Stmt::new(
-            "UPDATE jobs SET due_at = $3, run_at = $3 WHERE number = $1 AND attempts = $2",
-            args![self.number, self.attempts, due_at],
+            "UPDATE jobs SET due_at = $5, run_at = $5 WHERE number = $1 AND attempts = $2 AND kind = $3 AND subject = $4",
+            args![self.number, self.attempts, self.kind as i64, self.subject, due_at],
         )
         .exactly(1)
     }
 
     /// A guard for writes that neither end nor postpone it.
     pub fn still_held(&self) -> Stmt {
-        let sql = "SELECT 1 FROM jobs WHERE number = $1 AND attempts = $2 {for_share}";
-        Stmt::new(sql, args![self.number, self.attempts]).exactly(1)
+        let sql = "SELECT 1 FROM jobs WHERE number = $1 AND attempts = $2 AND kind = $3 AND subject = $4 {for_share}";
+        Stmt::new(sql, args![self.number, self.attempts, self.kind as i64, self.subject]).exactly(1)
     }
 }
 
@@ -97,8 +99,9 @@ pub async fn take(db: &Db, kind: Kind, now: Millis, lease_ms: i64, limit: usize)
     }
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let lease = Stmt::new(
-        "UPDATE jobs SET run_at = $3, attempts = attempts + 1 WHERE number IN \
+        "WITH due AS MATERIALIZED \
          (SELECT number FROM jobs WHERE kind = $1 AND run_at <= $2 ORDER BY run_at LIMIT $4 {skip_locked}) \
+         UPDATE jobs SET run_at = $3, attempts = attempts + 1 WHERE number IN (SELECT number FROM due) \
          RETURNING number, subject, due_at, attempts",
         args![kind as i64, now, now + lease_ms, limit],
     );

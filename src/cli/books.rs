@@ -20,8 +20,11 @@ use std::io::IsTerminal as _;
 const LISTED: i64 = 1_000;
 
 #[derive(Args)]
-#[command(after_help = "Examples:\n  fuda transactions --unresolved --json\n  \
-    fuda transactions resolve 0199…-… --as reversed --reason 'bank statement of 24 November, no such charge'")]
+#[command(
+    arg_required_else_help = true,
+    after_help = "Examples:\n  fuda transactions --unresolved --json\n  \
+    fuda transactions resolve 0199…-… --as reversed --reason 'bank statement of 24 November, no such charge'"
+)]
 pub struct TransactionsArgs {
     /// List what has no known result
     #[arg(long)]
@@ -83,6 +86,10 @@ pub enum LedgerCommand {
 pub async fn transactions(config: &Config, args: TransactionsArgs) -> Result<(), Error> {
     let store = Store::open(config).await?;
     match args.command {
+        Some(TransactionsCommand::Resolve(_)) if !config.sandbox_bank.exists() => {
+            let path = config.sandbox_bank.display();
+            Err(Error::internal(format!("there is no sandbox bank at {path}: name it by --sandbox-bank")))
+        }
         Some(TransactionsCommand::Resolve(resolve)) => {
             let app = make_app(config, store).await?;
             let done = settle(&app, resolve).await;

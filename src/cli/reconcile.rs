@@ -9,7 +9,7 @@ use crate::db::Db;
 use crate::error::Error;
 use crate::id::TransactionId;
 use crate::ledger;
-use crate::money::{Currency, Money};
+use crate::money::Currency;
 use crate::pay::store;
 use crate::pay::transaction::{Kind, State, Transaction};
 use clap::Args;
@@ -24,6 +24,9 @@ const PAGE: i64 = 500;
 /// side may just not be written yet.
 const AGAIN_MS: u64 = 1_000;
 const LOOKS: usize = 5;
+
+/// The most differences that are looked at again; a wrong file needs no more to be known as one.
+const DOUBTED: usize = 10_000;
 
 /// The most differences that are told; a file of the wrong month would have millions.
 const TOLD: usize = 1_000;
@@ -183,7 +186,7 @@ pub async fn compare(db: &Db, record: &Record, span: &Span) -> Result<Compared, 
             let there = record.find(&one.id.to_string()).await?;
             if there == side_of(db, one).await? {
                 compared.matched += 1;
-            } else {
+            } else if doubtful.len() < DOUBTED {
                 doubtful.push(one.id.to_string());
             }
         }
@@ -199,7 +202,7 @@ async fn only_there(db: &Db, record: &Record, span: &Span) -> Result<Vec<String>
     match record {
         Record::File(operations) => {
             for reference in operations.keys() {
-                if !stands_here(db, reference, span).await? {
+                if found.len() < DOUBTED && !stands_here(db, reference, span).await? {
                     found.push(reference.clone());
                 }
             }
@@ -212,7 +215,7 @@ async fn only_there(db: &Db, record: &Record, span: &Span) -> Result<Vec<String>
                 let Some(last) = last else { break };
                 after = last;
                 for operation in page {
-                    if !stands_here(db, &operation.reference, span).await? {
+                    if found.len() < DOUBTED && !stands_here(db, &operation.reference, span).await? {
                         found.push(operation.reference);
                     }
                 }
@@ -322,6 +325,16 @@ struct Line {
     currency: String,
 }
 
+/// A bank's amounts may be longer than a request's, and 0.00.
+fn minor(text: &str, currency: Currency) -> Option<i64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let decimals = currency.decimals() as usize;
+    let (kept, beyond) = fraction.split_at_checked(fraction.len().min(decimals))?;
+    let good = !whole.is_empty() && digits(whole) && digits(fraction) && beyond.bytes().all(|byte| byte == b'0');
+    good.then(|| format!("{whole}{kept:0<decimals$}").parse().ok())?
+}
+
 fn read_file(path: &Path) -> Result<HashMap<String, Operation>, Error> {
     let place = |line: usize| format!("{} line {line}", path.display());
     let mut reader = csv::ReaderBuilder::new()
@@ -335,10 +348,7 @@ fn read_file(path: &Path) -> Result<HashMap<String, Operation>, Error> {
         let wrong = |what: &str| Error::internal(format!("{}: {what}", place(number)));
         let line = line.map_err(|_| wrong("the columns reference, kind, amount and currency are needed"))?;
         let currency = Currency::parse(&line.currency).ok_or_else(|| wrong("currency is no ISO 4217 code"))?;
-        let amount_minor = match line.amount.as_str() {
-            "0" => 0,
-            amount => Money::parse(amount, currency).map_err(|error| wrong(error.message()))?.minor,
-        };
+        let amount_minor = minor(&line.amount, currency).ok_or_else(|| wrong("amount is not in major units"))?;
         let kind = RecordKind::parse(&line.kind).ok_or_else(|| wrong("kind is not one of those that --help lists"))?;
         let operation = Operation { reference: line.reference.clone(), kind, amount_minor, currency: line.currency };
         if operations.insert(line.reference, operation).is_some() {

@@ -47,9 +47,10 @@ const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(7203961)";
 
 pub const NOW: &str = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
 
-/// The oldest write that is running, and the next one's number.
-pub const HORIZON: &str = "SELECT CAST(CAST(pg_snapshot_xmin(s) AS TEXT) AS BIGINT), \
-     CAST(CAST(pg_snapshot_xmax(s) AS TEXT) AS BIGINT) FROM pg_current_snapshot() AS s";
+/// The oldest write that is running, and a number above all that are: this read takes one of its own, since a snapshot's
+/// upper end tells only the latest that has ended.
+pub const HORIZON: &str = "SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT), \
+     CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)";
 
 type Pending = (Vec<Stmt>, oneshot::Sender<Result<Written, Error>>);
 

@@ -11,7 +11,7 @@ use crate::error::{Error, FieldError};
 use crate::id::TransactionId;
 use crate::pay::envelope::{self, Envelope};
 use crate::pay::store;
-use crate::pay::transaction::{Kind, State as TransactionState, Transaction};
+use crate::pay::transaction::{State as TransactionState, Transaction};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
@@ -54,9 +54,7 @@ async fn refunded_minor(app: &App, transaction: &Transaction) -> Result<i64, Err
     if transaction.state != TransactionState::Captured {
         return Ok(transaction.refunded_minor);
     }
-    let children = store::children(app, transaction.id).await?;
-    let captures = children.iter().filter(|child| child.kind == Kind::Capture);
-    Ok(captures.map(|capture| capture.refunded_minor).sum())
+    store::refunded_of_captures(app, transaction.id).await
 }
 
 pub async fn by_reference(State(app): State<App>, call: Call, RawQuery(query): RawQuery) -> Response {

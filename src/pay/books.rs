@@ -5,6 +5,7 @@ use super::transaction::{Kind, Transaction};
 use crate::clock::Millis;
 use crate::db::{Db, Stmt, args};
 use crate::error::Error;
+use crate::id::TransactionId;
 use crate::ledger::{self, Account, Book, Entry, Transfer};
 use crate::money::Money;
 
@@ -58,6 +59,9 @@ pub async fn verify(db: &Db, checked: &mut Checked, seen: &mut impl FnMut(Checke
                 return Ok(Some(fault));
             }
             checked.transactions += 1;
+        }
+        if let Some(fault) = misfit(db, page[0].reference, after).await? {
+            return Ok(Some(fault));
         }
         seen(*checked);
     }
@@ -124,6 +128,26 @@ fn entry_fault(found: &Transaction, parent: Option<&Transaction>, entries: &[Ent
         )),
         None => None,
     }
+}
+
+/// A parent whose balances or state are not what its children say; read in one statement, so that no write is half seen.
+async fn misfit(db: &Db, first: i64, last: i64) -> Result<Option<String>, Error> {
+    let sql = "SELECT id FROM (SELECT p.ref, p.id, p.state, p.captured_minor, p.refunded_minor, p.refund_reserved_minor, \
+               p.unresolved, \
+               COALESCE(SUM(CASE WHEN c.kind = 2 AND c.state = 3 THEN c.amount_minor END), 0) AS captured, \
+               COALESCE(SUM(CASE WHEN c.kind = 3 AND c.state = 3 THEN c.amount_minor END), 0) AS refunded, \
+               COALESCE(SUM(CASE WHEN c.kind = 3 AND c.state IN (1, 2, 3) THEN c.amount_minor END), 0) AS reserved, \
+               COUNT(CASE WHEN c.kind = 4 AND c.state = 3 THEN 1 END) AS voids, \
+               COUNT(CASE WHEN c.state = 2 OR c.state = 1 AND c.kind <> 3 THEN 1 END) AS open_children \
+               FROM transactions p LEFT JOIN transactions c ON c.parent_id = p.id \
+               WHERE p.ref BETWEEN $1 AND $2 GROUP BY p.ref) AS sums \
+               WHERE captured <> captured_minor OR refunded <> refunded_minor OR reserved <> refund_reserved_minor \
+               OR open_children <> unresolved OR CASE WHEN state = 6 THEN 1 ELSE 0 END <> CASE WHEN captured > 0 THEN 1 ELSE 0 END \
+               OR CASE WHEN state IN (7, 8) THEN 1 ELSE 0 END <> voids ORDER BY ref LIMIT 1";
+    let rows = db.rows(sql, args![first, last]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let id = TransactionId::from_bytes(row.bytes(0)?).map(|id| id.to_string()).unwrap_or_default();
+    Ok(Some(format!("transaction {id}: its balances or its state are not what followed it")))
 }
 
 /// An entry whose transaction does not exist.

@@ -250,7 +250,7 @@ pub fn details(transaction: &Transaction) -> TransactionDetails {
         // A token that is still to be made is told only with the approval that makes it.
         stored_payment_method_id: transaction
             .token
-            .filter(|_| transaction.source == Source::Token || transaction.state == State::Approved),
+            .filter(|_| transaction.source == Source::Token || transaction.state.succeeded()),
         billing_details: None,
         state: None,
         captured_amount: None,

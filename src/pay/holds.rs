@@ -18,6 +18,9 @@ use crate::money::Money;
 /// When a hold on which something is going on is looked at again, milliseconds.
 const BUSY_MS: i64 = 60_000;
 
+/// How often the bank is asked to let a hold go that has reached its end; what it declines so often is an operator's.
+const LAPSES: usize = 10;
+
 /// A hold has reached its end (contract 4.2): guarded like a void, so a capture that is faster wins.
 pub async fn lapse(app: &App, job: &Job) -> Result<(), Error> {
     let hold = store::reread(&app.db, job.subject).await?.filter(|hold| hold.state == State::Approved);
@@ -25,6 +28,12 @@ pub async fn lapse(app: &App, job: &Job) -> Result<(), Error> {
         app.db.write(vec![job.done()]).await?;
         return Ok(());
     };
+    let tries = store::children(app, hold.id).await?.iter().filter(|child| child.details.lapse).count();
+    if tries >= LAPSES {
+        tracing::error!(transaction = %hold.id, tries, "the bank will not let a hold go at its end: look there");
+        app.db.write(vec![job.done()]).await?;
+        return Ok(());
+    }
     let request = FollowRequest {
         caller: hold.caller,
         merchant: merchant(app, &hold)?,

@@ -90,6 +90,12 @@ pub fn settle(id: TransactionId, answer: &Answer) -> Stmt {
     )
 }
 
+/// Part of the write that takes a final state back: the key has no final answer any more.
+pub fn reopen(id: TransactionId) -> Stmt {
+    let sql = "UPDATE idempotency SET settled = 0, status = NULL, answer = NULL WHERE transaction_id = $1";
+    Stmt::new(sql, args![id])
+}
+
 /// Keeps this answer unless one stands already; returns the one that stands.
 pub fn first_answer(id: TransactionId, answer: &Answer) -> Stmt {
     Stmt::new(

@@ -12,6 +12,7 @@ use crate::codes::Code;
 use crate::db::{Stmt, Written, args};
 use crate::directory::Merchant;
 use crate::error::Error;
+use crate::id::TransactionId;
 use crate::jobs::{self, Kind as JobKind};
 
 /// How much longer than the acquirer's deadline an intent is left alone before the sweep takes it, milliseconds: room for
@@ -19,7 +20,7 @@ use crate::jobs::{self, Kind as JobKind};
 const MARGIN_MS: i64 = 2_000;
 
 /// When a hold that the bank would not let go at its end is tried again, milliseconds.
-const LAPSE_AGAIN_MS: i64 = 60 * 60 * 1000;
+const LAPSE_AGAIN_MS: i64 = 6 * 60 * 60 * 1000;
 
 /// When the sweep may take an intent that is written now.
 pub fn settle_after(app: &App, deadline_ms: u64) -> i64 {
@@ -166,7 +167,8 @@ async fn written(app: &App, intent: &Transaction, after: &Transaction, writes: V
             // Our own row, written by a try whose answer was lost?
             Ok(Written::GuardFailed(_)) if unsure => {
                 let now = store::reread(&app.db, intent.id).await?;
-                return Ok(now.is_some_and(|now| now.state == after.state && now.auth_code == after.auth_code));
+                // Only an approval can be nobody else's: a decline or an unknown result may be recovery's.
+                return Ok(now.is_some_and(|now| now.state == State::Approved && now.state == after.state));
             }
             Ok(Written::GuardFailed(0)) => return Ok(false),
             // The intent stands, and what its parent or its jobs say does not fit: nobody may guess.
@@ -190,18 +192,13 @@ async fn written(app: &App, intent: &Transaction, after: &Transaction, writes: V
 /// is told the one thing that will be true (ERR1010); of what follows one, that the result is not known yet (ERR1016).
 async fn lost_to_the_sweep(flow: &Flow<'_>, reply: Reply) -> Result<Answer, Error> {
     let (app, intent) = (flow.app, flow.intent);
-    let gone = || Error::internal("an intent is gone");
-    app.db.write(vec![attempts::answered(intent.id, 1, reply, app.clock.now())]).await?;
-    let mut now = store::reread(&app.db, intent.id).await?.ok_or_else(gone)?;
-    let ended = matches!(now.state, State::Reversed | State::Declined);
-    if reply.answered == Answered::Approved && ended {
-        app.db.write(reopen(app, &now)).await?;
-        now = store::reread(&app.db, intent.id).await?.ok_or_else(gone)?;
-    }
+    let now = late_answer(app, intent.id, 1, reply).await?;
     if now.state == State::Pending {
         return Err(Error::internal("an outcome's write was refused although its intent stands"));
     }
-    tracing::warn!(transaction = %intent.id, "an answer came after the intent was given up: recovery has it");
+    if now.state == State::NotSent {
+        return Err(Error::new(Code::Err1011));
+    }
     let answer = envelope::answer(&now, flow.merchant, flow.request_id);
     if flow.claim.is_none() || now.state == State::Unknown && !now.is_charge() {
         return Ok(answer);
@@ -216,8 +213,36 @@ async fn lost_to_the_sweep(flow: &Flow<'_>, reply: Reply) -> Result<Answer, Erro
     }
 }
 
-/// An approval that comes after the end was written, which no bank should send: the transaction is unknown again, and
-/// recovery asks the bank once more.
+/// An answer that came when the transaction was no longer the asker's to end. It is recorded; an approval of what has
+/// ended otherwise, which no bank should send, makes the transaction unknown again, and recovery asks once more. The
+/// transaction as it stands then.
+pub async fn late_answer(app: &App, id: TransactionId, number: i64, reply: Reply) -> Result<Transaction, Error> {
+    tracing::warn!(transaction = %id, "an answer came after the transaction was given up");
+    let mut failure = Error::internal("a late answer could not be recorded");
+    for pause_ms in [0, 20, 100, 500, 2_000] {
+        app.clock.sleep(pause_ms).await;
+        let found = match store::reread(&app.db, id).await {
+            Ok(found) => found.ok_or_else(|| Error::internal("a transaction is gone"))?,
+            Err(error) => {
+                failure = error;
+                continue;
+            }
+        };
+        let mut writes = vec![attempts::answered(id, number, reply, app.clock.now())];
+        if reply.answered == Answered::Approved && matches!(found.state, State::Reversed | State::Declined) {
+            writes.extend(reopen(app, &found));
+        }
+        match app.db.write(writes).await {
+            Ok(Written::Applied(_)) => {
+                return store::reread(&app.db, id).await?.ok_or_else(|| Error::internal("a transaction is gone"));
+            }
+            Ok(Written::GuardFailed(_) | Written::Ambiguous) => {}
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
 fn reopen(app: &App, found: &Transaction) -> Vec<Stmt> {
     tracing::error!(transaction = %found.id, "the bank approved what was given up: it is settled again");
     let code = if found.is_charge() { Code::Err1010 } else { Code::Err1016 };
@@ -231,6 +256,7 @@ fn reopen(app: &App, found: &Transaction) -> Vec<Stmt> {
     ];
     if !found.is_charge() {
         rows.push(parent::take_again(found));
+        rows.push(idempotency::reopen(found.id));
     }
     rows
 }

@@ -27,6 +27,10 @@ const BACKOFF_S: [i64; 9] = [1, 2, 5, 15, 60, 300, 900, 1_800, 3_600];
 /// When a result that does not fit its parent is tried again, milliseconds: people have to look first.
 const MISFIT_MS: i64 = 60 * 60 * 1000;
 
+/// What says that this message could not be worked on, not what became of the first one: error, re-enter, format error, and
+/// hosts that are out of order. The first answer of an idempotent host is none of them for long: it is asked again.
+const MALFUNCTIONS: [i64; 7] = [6, 19, 30, 91, 92, 96, 99];
+
 /// The response code of what an operator settles as not done: "no action taken".
 const NO_ACTION: i64 = 20;
 
@@ -151,13 +155,15 @@ impl Case<'_> {
         let Some((number, reply, outcome)) = self.ask(message, &reference, operation).await? else { return Ok(()) };
         match outcome {
             Outcome::Approved(approval) => self.settle(Event::Approved(approval), number, reply).await,
-            Outcome::Declined { response_code } => self.settle(Event::Declined { response_code }, number, reply).await,
+            Outcome::Declined { response_code } if !MALFUNCTIONS.contains(&response_code) => {
+                self.settle(Event::Declined { response_code }, number, reply).await
+            }
             // Perhaps the host knows it and will not say so twice (94).
             Outcome::Unknown { .. } if abilities.inquire => {
                 self.app.db.write(vec![attempts::answered(self.found.id, number, reply, self.app.clock.now())]).await?;
                 self.inquire(false).await
             }
-            Outcome::Unknown { .. } | Outcome::NotSent { .. } => self.postpone(number, reply).await,
+            _ => self.postpone(number, reply).await,
         }
     }
 
@@ -171,7 +177,10 @@ impl Case<'_> {
         };
         match outcome {
             Outcome::Approved(approval) => self.settle(Event::Approved(approval), number, reply).await,
-            Outcome::Declined { response_code } if response_code != 25 || sent_once && self.too_late_to_act() => {
+            Outcome::Declined { response_code: 25 } if sent_once && self.too_late_to_act() => {
+                self.settle(Event::Declined { response_code: 25 }, number, reply).await
+            }
+            Outcome::Declined { response_code } if response_code != 25 && !MALFUNCTIONS.contains(&response_code) => {
                 self.settle(Event::Declined { response_code }, number, reply).await
             }
             _ => self.postpone(number, reply).await,
@@ -215,10 +224,15 @@ impl Case<'_> {
                 metrics::counter!("fuda_settled_total", "state" => state.name()).increment(1);
                 Ok(())
             }
-            Written::GuardFailed(0 | 1) => Ok(()),
+            // Somebody else has ended it: another worker, or an operator.
+            Written::GuardFailed(0 | 1) => {
+                outcome::late_answer(self.app, self.found.id, number, reply).await.map(|_| ())
+            }
             Written::GuardFailed(_) => {
                 tracing::error!(transaction = %self.found.id, "what the bank did does not fit its parent: look at both");
-                self.app.db.write(vec![self.job.postpone(self.app.database_now() + MISFIT_MS)]).await?;
+                let attempt = attempts::answered(self.found.id, number, reply, self.app.clock.now());
+                let again = self.job.postpone(self.app.database_now() + MISFIT_MS);
+                self.app.db.write(vec![again, attempt]).await?;
                 Ok(())
             }
             Written::Ambiguous => Err(Error::internal("the database was lost while a result was being written")),

@@ -11,22 +11,27 @@ const WINDOW_MS: i64 = 400 * 24 * 60 * 60 * 1000;
 /// How many payments one round looks at; the next round goes on from there.
 const SEEN_AT_ONCE: i64 = 1_000;
 
-/// Erases the next cards that are past their window; how many payments it has gone through. Payments stand in the order
-/// of their time, so a mark of how far it has come is all that it needs. One without a known result is passed by: its card
-/// is erased with its reversal.
+/// Erases the next cards that are past their window; how many payments it has gone through. A mark of how far it has come is
+/// all that it needs. The mark stops before the first payment that is not past: payments stand only nearly in the order
+/// of their time. One without a known result is passed by: its card is erased with its reversal.
 pub async fn round(app: &App) -> Result<i64, Error> {
     let end = app.clock.now() - WINDOW_MS;
     let seen = app.db.rows("SELECT seen FROM sweeps WHERE name = 'card_retention'", vec![]).await?;
     let seen = seen.first().map_or(Ok(0), |row| row.int(0))?;
-    let sql = "SELECT COUNT(*), MAX(ref) FROM (SELECT ref, created_at, state FROM transactions WHERE ref > $1 \
-               ORDER BY ref LIMIT $2) AS next WHERE created_at < $3 AND state > 2";
+    let sql = "SELECT COUNT(*), MAX(ref), MIN(CASE WHEN created_at >= $3 THEN ref END) FROM \
+               (SELECT ref, created_at FROM transactions WHERE ref > $1 ORDER BY ref LIMIT $2) AS page";
     let rows = app.db.rows(sql, args![seen, SEEN_AT_ONCE, end]).await?;
     let Some(row) = rows.first() else { return Ok(0) };
-    let (count, Some(last)) = (row.int(0)?, row.opt_int(1)?) else { return Ok(0) };
+    let (count, Some(highest)) = (row.int(0)?, row.opt_int(1)?) else { return Ok(0) };
+    let last = row.opt_int(2)?.map_or(highest, |young| young - 1);
+    if last <= seen {
+        return Ok(0);
+    }
     let erase = "UPDATE transactions SET wrapped_key = NULL, sealed = NULL WHERE ref > $1 AND ref <= $2 \
-                 AND created_at < $3 AND state > 2 AND sealed IS NOT NULL";
+                 AND state > 2 AND sealed IS NOT NULL";
     let mark = "UPDATE sweeps SET seen = $2 WHERE name = 'card_retention' AND seen = $1";
-    let writes = vec![Stmt::new(mark, args![seen, last]).exactly(1), Stmt::new(erase, args![seen, last, end])];
+    let writes = vec![Stmt::new(mark, args![seen, last]).exactly(1), Stmt::new(erase, args![seen, last])];
     app.db.write(writes).await?;
-    Ok(count)
+    // Behind a young one there is nothing to do until it is old.
+    Ok(if last == highest { count } else { 0 })
 }

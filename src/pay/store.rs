@@ -132,9 +132,17 @@ pub async fn overdue(app: &App, now: i64, limit: i64) -> Result<Vec<TransactionI
     Ok(rows.iter().filter_map(|row| TransactionId::from_bytes(row.bytes(0).ok()?)).collect())
 }
 
-/// What followed a transaction, in order; at most 100, which no parent reaches in practice.
+/// What was refunded of a hold's capture, minor units.
+pub async fn refunded_of_captures(app: &App, hold: TransactionId) -> Result<i64, Error> {
+    let sql = "SELECT CAST(COALESCE(SUM(refunded_minor), 0) AS BIGINT) FROM transactions \
+               WHERE parent_id = $1 AND kind = 2 AND state = 3";
+    app.db.rows(sql, args![hold]).await?.first().map_or(Ok(0), |row| row.int(0))
+}
+
+/// What followed a transaction, in order, without what was never sent; the first 100.
 pub async fn children(app: &App, parent: TransactionId) -> Result<Vec<Transaction>, Error> {
-    let sql = concat!("SELECT ", columns!(), " FROM transactions WHERE parent_id = $1 ORDER BY ref LIMIT 100");
+    let sql =
+        concat!("SELECT ", columns!(), " FROM transactions WHERE parent_id = $1 AND state <> 9 ORDER BY ref LIMIT 100");
     app.db.rows(sql, args![parent]).await?.iter().map(read).collect()
 }
 

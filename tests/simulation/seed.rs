@@ -49,6 +49,8 @@ pub struct World {
     pub deletes: Mutex<Vec<String>>,
     known: Mutex<Vec<Known>>,
     processes: Mutex<Vec<Arc<Process>>>,
+    /// Of all processes that ever were.
+    lives: Mutex<Vec<Arc<Life>>>,
     deaths: AtomicU64,
     faults: Mutex<Vec<String>>,
 }
@@ -102,7 +104,7 @@ async fn operate(world: Arc<World>, dice: Dice, slot: u64, two: bool) {
     loop {
         let steps = (!world.calm.load(Ordering::Relaxed) && dice.chance(600)).then(|| 5 + dice.below(600));
         // Alone on its store, as on SQLite: what the dead one left is nobody else's.
-        let alone = !two && died && dice.chance(700);
+        let alone = !two && died && world.nobody_lives() && dice.chance(700);
         let Some(process) = world.start(&dice, steps, alone).await else { return };
         tracing::debug!(slot, "a process starts");
         let until = if dice.chance(300) { 2_000 + dice.below(20_000) } else { u64::MAX / 4 };
@@ -196,6 +198,7 @@ impl World {
             deletes: Mutex::default(),
             known: Mutex::default(),
             processes: Mutex::default(),
+            lives: Mutex::default(),
             deaths: AtomicU64::new(0),
             faults: Mutex::default(),
         }
@@ -208,6 +211,7 @@ impl World {
 
     async fn start(self: &Arc<World>, dice: &Dice, steps: Option<u64>, alone: bool) -> Option<Arc<Process>> {
         let life = Life::new(steps, &self.calm);
+        self.lives.lock().unwrap().push(life.clone());
         let sky = Sky { life: life.clone(), dice: Dice::new(dice.below(u64::MAX)), clock: self.clock.clone() };
         let db = Db::Simulated(Simulated::new(&self.memory, Arc::new(sky), &self.clock));
         let line = Line {
@@ -243,6 +247,11 @@ impl World {
 
     fn forget(&self, gone: &Arc<Process>) {
         self.processes.lock().unwrap().retain(|process| !Arc::ptr_eq(process, gone));
+    }
+
+    /// Also none that only finishes what is in flight: on SQLite it would still hold the lock.
+    fn nobody_lives(&self) -> bool {
+        self.lives.lock().unwrap().iter().all(|life| life.is_dead())
     }
 
     pub fn live(&self) -> Option<Arc<Process>> {

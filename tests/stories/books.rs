@@ -65,6 +65,11 @@ pub async fn spoiled_books_are_found(engine: Engine) {
             "UPDATE transactions SET refunded_minor = 0 WHERE kind = 2",
             "balances do not hold",
         ),
+        (
+            "UPDATE transactions SET refund_reserved_minor = 5 WHERE kind = 2",
+            "UPDATE transactions SET refund_reserved_minor = 0 WHERE kind = 2",
+            "not what followed it",
+        ),
     ] {
         world.sql(&spoil.replace("ENTRY", entry)).await;
         let (_, text) = refused(&world, &["ledger", "verify"]);
@@ -129,8 +134,11 @@ pub async fn an_acquirers_file(engine: Engine) {
     .unwrap();
     let compared: Value = serde_json::from_str(&world.run(&args)).unwrap();
     assert_eq!(compared, json!({"matched": 2, "missing_here": [], "missing_there": [], "different": []}));
-    std::fs::write(&file, format!("kind,reference,amount,currency\nPURCHASE,{paid},1001,JPY\nVOID,nobody,5,USD\n"))
-        .unwrap();
+    std::fs::write(
+        &file,
+        format!("kind,reference,amount,currency\nPURCHASE,{paid},1001,JPY\nVERIFICATION,nobody,0.00,USD\n"),
+    )
+    .unwrap();
     let compared: Value = serde_json::from_str(&refused(&world, &args).0).unwrap();
     assert_eq!(compared["matched"], 0);
     assert_eq!(

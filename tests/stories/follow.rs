@@ -165,6 +165,21 @@ pub async fn voids_and_balances(engine: Engine) {
     }
 }
 
+/// A card that an authorization stored is told by the status of the hold also when it has been captured or let go.
+pub async fn a_holds_token_stays(engine: Engine) {
+    let world = World::new(engine).await;
+    for (path, amount) in [("capture", Some("1000")), ("void", None)] {
+        let mut body = world.card_charge("4111111111111111");
+        body["payment_method"] = json!({"store_payment_method": true});
+        let (_, held) = world.post("authorization", &body).await;
+        let token = held["transaction_details"]["stored_payment_method_id"].clone();
+        assert!(token.is_string());
+        assert_eq!(world.follow(path, &id_of(&held), amount).await.0, 201);
+        let found = world.get(&format!("transaction/status/{}", id_of(&held))).await.1;
+        assert_eq!(found["transaction_details"]["stored_payment_method_id"], token, "{path}");
+    }
+}
+
 pub async fn refusals_of_what_follows(engine: Engine) {
     let world = World::new(engine).await;
     let hold = world.charged("authorization", "1000").await;

@@ -58,6 +58,7 @@ fn all() -> Vec<(&'static str, Story)> {
         faults::start_refusals,
         follow::captured_and_refunded,
         follow::voids_and_balances,
+        follow::a_holds_token_stays,
         follow::refusals_of_what_follows,
         follow::a_refused_refund_is_recorded,
         follow::racing_refunds,
