@@ -84,7 +84,7 @@ pub enum LedgerCommand {
 }
 
 pub async fn transactions(config: &Config, args: TransactionsArgs) -> Result<(), Error> {
-    let store = Store::open(config).await?;
+    let store = Store::open_existing(config).await?;
     match args.command {
         Some(TransactionsCommand::Resolve(_)) if !config.sandbox_bank.exists() => {
             let path = config.sandbox_bank.display();
@@ -165,7 +165,7 @@ fn operator() -> String {
 }
 
 pub async fn ledger(config: &Config, command: LedgerCommand) -> Result<(), Error> {
-    let store = Store::open(config).await?;
+    let store = Store::open_existing(config).await?;
     let done = match command {
         LedgerCommand::Verify { json } => verify(config, &store, json).await,
         LedgerCommand::Balances { json } => balances(&store, json).await,

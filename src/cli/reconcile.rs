@@ -126,7 +126,7 @@ pub async fn reconcile(config: &Config, args: ReconcileArgs) -> Result<(), Error
         to: args.to.as_deref().map_or(Ok(i64::MAX), instant)?,
         live: args.live,
     };
-    let store = Store::open(config).await?;
+    let store = Store::open_existing(config).await?;
     let record = match &args.file {
         Some(path) => Record::File(read_file(path)?),
         None if config.sandbox_bank.exists() => {

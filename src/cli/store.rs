@@ -34,6 +34,15 @@ impl Store {
         Ok(store)
     }
 
+    /// For commands that only look: a mistyped --data must not become an empty store that is found to be in order.
+    pub async fn open_existing(config: &Config) -> Result<Store, Error> {
+        if config.database_url.is_none() && !config.data.join("fuda.db").exists() {
+            let place = config.data.display();
+            return Err(Error::internal(format!("there is no database in {place}: --data names its folder")));
+        }
+        Store::open(config).await
+    }
+
     /// What live money needs and a sandbox does not.
     pub async fn check_live(&self, config: &Config, live: bool) -> Result<(), Error> {
         if !live {

@@ -11,6 +11,50 @@ fn refused(world: &World, args: &[&str]) -> (String, String) {
     (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
+/// How a book is spoiled, how that is mended, and what `ledger verify` says in between; ENTRY is the first entry.
+const SPOILED: [(&str, &str, &str); 8] = [
+    (
+        "UPDATE ledger_entries SET amount_minor = amount_minor + 1 WHERE number = ENTRY",
+        "UPDATE ledger_entries SET amount_minor = amount_minor - 1 WHERE number = ENTRY",
+        "ledger entry 1:",
+    ),
+    (
+        "UPDATE ledger_entries SET credit = 5 WHERE number = ENTRY",
+        "UPDATE ledger_entries SET credit = 4 WHERE number = ENTRY",
+        "ledger entry 1:",
+    ),
+    (
+        "UPDATE ledger_entries SET created_at = created_at + 1 WHERE number = ENTRY",
+        "UPDATE ledger_entries SET created_at = created_at - 1 WHERE number = ENTRY",
+        "changed after they were sealed",
+    ),
+    (
+        "UPDATE ledger_entries SET merchant_id = 'XX' WHERE number = ENTRY",
+        "UPDATE ledger_entries SET merchant_id = (SELECT MIN(id) FROM merchants) WHERE number = ENTRY",
+        "ledger entry 1:",
+    ),
+    (
+        "UPDATE transactions SET amount_minor = amount_minor + 1 WHERE kind = 2 AND ref = (SELECT MIN(ref) FROM transactions WHERE kind = 2)",
+        "UPDATE transactions SET amount_minor = amount_minor - 1 WHERE kind = 2 AND ref = (SELECT MIN(ref) FROM transactions WHERE kind = 2)",
+        "ledger entry 1:",
+    ),
+    (
+        "UPDATE ledger_seals SET entries = entries + 1 WHERE number = 1",
+        "UPDATE ledger_seals SET entries = entries - 1 WHERE number = 1",
+        "were sealed",
+    ),
+    (
+        "UPDATE transactions SET refunded_minor = 5 WHERE kind = 2",
+        "UPDATE transactions SET refunded_minor = 0 WHERE kind = 2",
+        "balances do not hold",
+    ),
+    (
+        "UPDATE transactions SET refund_reserved_minor = 5 WHERE kind = 2",
+        "UPDATE transactions SET refund_reserved_minor = 0 WHERE kind = 2",
+        "not what followed it",
+    ),
+];
+
 /// Every way to spoil a book, each found, each undone again.
 pub async fn spoiled_books_are_found(engine: Engine) {
     let world = World::new(engine).await;
@@ -29,48 +73,7 @@ pub async fn spoiled_books_are_found(engine: Engine) {
     }
     world.books_are_clean();
     let entry = "(SELECT MIN(number) FROM ledger_entries)";
-    for (spoil, mend, found) in [
-        (
-            "UPDATE ledger_entries SET amount_minor = amount_minor + 1 WHERE number = ENTRY",
-            "UPDATE ledger_entries SET amount_minor = amount_minor - 1 WHERE number = ENTRY",
-            "ledger entry 1:",
-        ),
-        (
-            "UPDATE ledger_entries SET credit = 5 WHERE number = ENTRY",
-            "UPDATE ledger_entries SET credit = 4 WHERE number = ENTRY",
-            "ledger entry 1:",
-        ),
-        (
-            "UPDATE ledger_entries SET created_at = created_at + 1 WHERE number = ENTRY",
-            "UPDATE ledger_entries SET created_at = created_at - 1 WHERE number = ENTRY",
-            "changed after they were sealed",
-        ),
-        (
-            "UPDATE ledger_entries SET merchant_id = 'XX' WHERE number = ENTRY",
-            "UPDATE ledger_entries SET merchant_id = (SELECT MIN(id) FROM merchants) WHERE number = ENTRY",
-            "ledger entry 1:",
-        ),
-        (
-            "UPDATE transactions SET amount_minor = amount_minor + 1 WHERE kind = 2 AND ref = (SELECT MIN(ref) FROM transactions WHERE kind = 2)",
-            "UPDATE transactions SET amount_minor = amount_minor - 1 WHERE kind = 2 AND ref = (SELECT MIN(ref) FROM transactions WHERE kind = 2)",
-            "ledger entry 1:",
-        ),
-        (
-            "UPDATE ledger_seals SET entries = entries + 1 WHERE number = 1",
-            "UPDATE ledger_seals SET entries = entries - 1 WHERE number = 1",
-            "were sealed",
-        ),
-        (
-            "UPDATE transactions SET refunded_minor = 5 WHERE kind = 2",
-            "UPDATE transactions SET refunded_minor = 0 WHERE kind = 2",
-            "balances do not hold",
-        ),
-        (
-            "UPDATE transactions SET refund_reserved_minor = 5 WHERE kind = 2",
-            "UPDATE transactions SET refund_reserved_minor = 0 WHERE kind = 2",
-            "not what followed it",
-        ),
-    ] {
+    for (spoil, mend, found) in SPOILED {
         world.sql(&spoil.replace("ENTRY", entry)).await;
         let (_, text) = refused(&world, &["ledger", "verify"]);
         assert!(text.contains(found), "{spoil}: {text}");
@@ -160,6 +163,11 @@ pub async fn an_acquirers_file(engine: Engine) {
         assert!(refused(&world, &args).1.contains(wrong), "{text}");
     }
     assert!(refused(&world, &["reconcile", "--from", "yesterday"]).1.contains("2026-11-01"));
+    for args in [&["reconcile"][..], &["ledger", "verify"], &["transactions", "--unresolved"]] {
+        let nowhere = fuda(&world.folder.join("nowhere"), None).args(args).output().unwrap();
+        assert_eq!(nowhere.status.code(), Some(1), "{args:?}");
+        assert!(String::from_utf8_lossy(&nowhere.stderr).contains("there is no database in"), "{args:?}");
+    }
 }
 
 /// What the bank does not answer is listed, and settled by hand where need be.
