@@ -9,6 +9,7 @@ mod crash;
 mod examples;
 mod faults;
 mod follow;
+mod lost;
 mod operator;
 mod refusals;
 mod schema;
@@ -63,8 +64,8 @@ fn all() -> Vec<(&'static str, Story)> {
         follow::a_refused_refund_is_recorded,
         follow::racing_refunds,
         follow::racing_capture_and_void,
-        follow::a_refund_without_an_answer,
-        follow::sandbox_faults,
+        lost::a_refund_without_an_answer,
+        lost::sandbox_faults,
         follow::a_hold_lapses,
         books::spoiled_books_are_found,
         books::an_older_database_is_found,

@@ -24,7 +24,19 @@ pub async fn canary(engine: Engine) {
                 answers.push(answered.to_string());
             }
         }
+        for path in ["capture", "refund", "void"] {
+            for place in ["transactionId", "merchant_id", "amount", "notes", "card"] {
+                let mut body =
+                    json!({"transactionId": world.keys.entity, "merchant_id": world.keys.merchant, "amount": 1});
+                body[place] = if place == "card" { json!({"number": number, "cvc": CVC}) } else { json!(number) };
+                let asked = world.authed(world.http.post(world.url(path)), &world.keys);
+                let asked = asked.header("fuda-sandbox-fault", number).header("idempotency-key", number);
+                answers.push(answer(asked.json(&body)).await.1.to_string());
+                answers.push(world.post(path, &body).await.1.to_string());
+            }
+        }
         for path in [
+            format!("transaction/{number}/explain"),
             format!("transaction/status/{number}"),
             format!("transaction/status?merchant_id={number}&merchant_txn_ref={number}"),
             format!("tokens/{number}"),
