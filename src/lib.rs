@@ -17,6 +17,7 @@ pub mod vault;
 // The only code that knows which engine is running.
 pub mod db;
 // The vocabulary: values, parsing, arithmetic. No I/O, no async.
+pub mod address;
 pub mod card;
 pub mod clock;
 pub mod codes;
