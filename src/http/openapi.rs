@@ -1,14 +1,15 @@
 //! The OpenAPI 3.1 document, made from the tables that check requests, the types that answers are made of, and the codes'
 //! own table. A snapshot in the tests shows every change of the API in review.
 
+mod endpoints;
 mod examples;
 
-use super::fields::{CAPTURE, CHANGE, CHARGE, REFUND, STORE, VOID};
 use super::shape::{Field, Kind};
 use super::{answer, status};
 use crate::codes::{Code, MEANINGS};
 use crate::pay::{envelope, explain, tokens};
 use axum::response::Response;
+use endpoints::{ENDPOINTS, Endpoint};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -26,158 +27,8 @@ use utoipa::OpenApi;
 )))]
 struct Answers;
 
-struct Endpoint {
-    method: &'static str,
-    path: &'static str,
-    summary: &'static str,
-    /// The table of the body, and what it is called.
-    body: Option<(&'static str, &'static [Field])>,
-    /// Name, whether required, description.
-    query: &'static [(&'static str, bool, &'static str)],
-    success: (u16, &'static str),
-    refusals: &'static [Code],
-}
-
 /// What any call with a body may be refused with.
 const BODY: &[Code] = &[Code::Val0001, Code::Val0002, Code::Val0003, Code::Val0004];
-
-const CHARGED: &[Code] = &[
-    Code::Err1000,
-    Code::Err1001,
-    Code::Err1002,
-    Code::Err1003,
-    Code::Err1007,
-    Code::Err1008,
-    Code::Err1009,
-    Code::Err1010,
-    Code::Err1011,
-    Code::Err1015,
-];
-
-const fn charge(path: &'static str, summary: &'static str) -> Endpoint {
-    let body = Some(("ChargeRequest", CHARGE));
-    Endpoint { method: "post", path, summary, body, query: &[], success: (201, "Envelope"), refusals: CHARGED }
-}
-
-/// Each code's text says for which of the three it is.
-const FOLLOWED: &[Code] = &[
-    Code::Err1000,
-    Code::Err1004,
-    Code::Err1005,
-    Code::Err1006,
-    Code::Err1007,
-    Code::Err1008,
-    Code::Err1011,
-    Code::Err1015,
-    Code::Err1016,
-    Code::Err3019,
-];
-
-const fn follow(path: &'static str, summary: &'static str, body: (&'static str, &'static [Field])) -> Endpoint {
-    let success = (201, "Envelope");
-    Endpoint { method: "post", path, summary, body: Some(body), query: &[], success, refusals: FOLLOWED }
-}
-
-const TOKEN_PATH: &str = "/server-to-server-interface/tokens/{id}";
-
-const ENDPOINTS: &[Endpoint] = &[
-    charge("/server-to-server-interface/payment", "Take money with a card or a stored card"),
-    charge("/server-to-server-interface/authorization", "Hold money with a card or a stored card"),
-    charge("/server-to-server-interface/paymentv2", "As payment; cards that need 3-D Secure are declined softly"),
-    charge("/server-to-server-interface/authorizationv2", "As authorization, with the same remark"),
-    follow(
-        "/server-to-server-interface/capture",
-        "Take the money that an authorization holds",
-        ("CaptureRequest", CAPTURE),
-    ),
-    follow(
-        "/server-to-server-interface/refund",
-        "Give back money that was taken, at once or in parts",
-        ("RefundRequest", REFUND),
-    ),
-    follow(
-        "/server-to-server-interface/void",
-        "Let go of the money that an authorization holds",
-        ("VoidRequest", VOID),
-    ),
-    Endpoint {
-        method: "get",
-        path: "/server-to-server-interface/transaction/{id}/explain",
-        summary: "The story of a transaction, in English and Japanese",
-        body: None,
-        query: &[],
-        success: (200, "Story"),
-        refusals: &[Code::Err1004],
-    },
-    Endpoint {
-        method: "get",
-        path: "/server-to-server-interface/transaction/status/{id}",
-        summary: "What became of a transaction",
-        body: None,
-        query: &[],
-        success: (200, "Envelope"),
-        refusals: &[Code::Err1004],
-    },
-    Endpoint {
-        method: "get",
-        path: "/server-to-server-interface/transaction/status",
-        summary: "The charges with a merchant's reference, newest first, at most 20",
-        body: None,
-        query: &[("merchant_id", true, "One of the entity's."), ("merchant_txn_ref", true, "As it was sent.")],
-        success: (200, "StatusList"),
-        refusals: &[Code::Val0002],
-    },
-    Endpoint {
-        method: "get",
-        path: "/server-to-server-interface/tokens",
-        summary: "Stored cards, newest first",
-        body: None,
-        query: &[
-            ("merchant_txn_ref", false, "Of the charge that stored the card."),
-            ("fingerprint", false, "The same card, stored more than once."),
-            ("cursor", false, "next_cursor of the page before."),
-            ("limit", false, "1 to 100; 100 by default."),
-        ],
-        success: (200, "TokenList"),
-        refusals: &[Code::Val0002],
-    },
-    Endpoint {
-        method: "post",
-        path: "/server-to-server-interface/tokens",
-        summary: "Store a card, checked by a zero-amount verification",
-        body: Some(("StoreRequest", STORE)),
-        query: &[],
-        success: (201, "TokenAnswer"),
-        refusals: CHARGED,
-    },
-    Endpoint {
-        method: "get",
-        path: TOKEN_PATH,
-        summary: "A stored card",
-        body: None,
-        query: &[],
-        success: (200, "TokenAnswer"),
-        refusals: &[Code::Err1003],
-    },
-    Endpoint {
-        method: "patch",
-        path: TOKEN_PATH,
-        summary: "Change a stored card's expiry or name",
-        body: Some(("ChangeRequest", CHANGE)),
-        query: &[],
-        success: (200, "TokenAnswer"),
-        refusals: &[Code::Err1002, Code::Err1003],
-    },
-    Endpoint {
-        method: "delete",
-        path: TOKEN_PATH,
-        summary: "Erase a stored card",
-        body: None,
-        query: &[],
-        success: (200, "TokenAnswer"),
-        refusals: &[Code::Err1003],
-    },
-];
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string());
 

@@ -312,7 +312,7 @@ fn approved(charge: &Transaction) -> Option<Transaction> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ENDPOINTS, Endpoint};
+    use super::super::endpoints::{ENDPOINTS, Endpoint};
     use super::*;
 
     fn value(name: &str) -> Value {
