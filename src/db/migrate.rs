@@ -14,6 +14,7 @@ pub struct Migration {
 pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "first", sql: include_str!("../../migrations/0001_first.sql") },
     Migration { version: 2, name: "books", sql: include_str!("../../migrations/0002_books.sql") },
+    Migration { version: 3, name: "webhooks", sql: include_str!("../../migrations/0003_webhooks.sql") },
 ];
 
 #[derive(Debug, PartialEq, Eq)]

@@ -43,7 +43,9 @@ const OLDER: &str = "DROP INDEX transactions_by_parent; DROP INDEX transactions_
      ALTER TABLE transactions DROP COLUMN refund_reserved_minor; ALTER TABLE transactions DROP COLUMN refunded_minor; \
      ALTER TABLE transactions DROP COLUMN unresolved; ALTER TABLE merchants DROP COLUMN hold_ms; DROP TABLE jobs; \
      DROP TABLE ledger_entries; DROP TABLE ledger_seals; DROP TABLE audit_log; DROP TABLE sweeps; \
-     DELETE FROM fuda_schema WHERE version = 2";
+     DROP TABLE events; DROP TABLE webhook_tries; ALTER TABLE webhook_secrets DROP COLUMN before_key_id; \
+     ALTER TABLE webhook_secrets DROP COLUMN before_wrapped_key; ALTER TABLE webhook_secrets DROP COLUMN before_sealed; \
+     ALTER TABLE webhook_secrets DROP COLUMN before_until; DELETE FROM fuda_schema WHERE version > 1";
 
 /// What an earlier version left goes on: its unknown payment is reversed, its hold can be captured, its money is in the
 /// ledger. On PostgreSQL the operator migrates, on SQLite a start does.
@@ -58,9 +60,10 @@ pub async fn an_older_schema_goes_on(engine: Engine) {
     if engine == Engine::Postgres {
         let text =
             refused(fuda(&world.folder, world.database_url.as_deref()).args(["serve", "--listen", "127.0.0.1:0"]));
-        assert!(text.contains("the database has schema 1, this version needs 2: run `fuda migrate`"), "{text}");
+        assert!(text.contains("the database has schema 1, this version needs"), "{text}");
         let said: Value = serde_json::from_str(&world.run(&["migrate", "--json"])).unwrap();
-        assert_eq!(said, json!({"applied": 1, "version": 2}));
+        let newest = fuda::db::MIGRATIONS.last().unwrap().version;
+        assert_eq!(said, json!({"applied": newest - 1, "version": newest}));
     }
     world.restart();
     let mut state = String::new();
@@ -77,7 +80,7 @@ pub async fn an_older_schema_goes_on(engine: Engine) {
     assert_eq!(story["lines"].as_array().unwrap().last().unwrap()["step"], "planned", "the hold has an end: {story}");
     assert_eq!(world.follow("capture", &hold, Some("500")).await.0, 201);
     world.books_are_clean();
-    assert!(world.run(&["migrate"]).contains("at schema 2 already"));
+    assert!(world.run(&["migrate"]).contains(" already"));
 }
 
 /// A payment's own sealed card goes after 400 days, a hold's when it is let go.
