@@ -1,7 +1,6 @@
 -- Deliveries wait beside each other by their receiver's host, so that a slow one holds up nobody else's. Other jobs have
 -- no lane.
 ALTER TABLE jobs ADD COLUMN lane {text} NOT NULL DEFAULT '';
-DROP INDEX jobs_by_run;
 CREATE INDEX jobs_by_lane ON jobs (kind, lane, run_at);
 
 -- One row for each final result, written with it. Its body is made of what it tells of when it is told.

@@ -7,8 +7,10 @@ use crate::db::Db;
 use crate::directory::Directory;
 use crate::random::Random;
 use crate::vault::Vault;
+use crate::webhook::courier::Courier;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 #[derive(Clone)]
@@ -17,6 +19,9 @@ pub struct App {
     pub vault: Vault,
     pub directory: Directory,
     pub sandbox: Arc<dyn Acquirer>,
+    pub courier: Courier,
+    /// There may be something to tell: wakes this process's teller.
+    pub nudge: Arc<Notify>,
     pub clock: Clock,
     pub random: Random,
     /// Money work that outlives its connection; a stop waits for it.

@@ -1,7 +1,8 @@
 //! Where settings come from: the command line, then `FUDA_…` in the environment, then the TOML file, then the defaults.
 
 use crate::error::Error;
-use clap::Args;
+use crate::webhook::guard::PORTS;
+use clap::{Args, Parser};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -37,18 +38,26 @@ pub struct ServeArgs {
     /// `human` or `json` [default: human]
     #[arg(long, env = "FUDA_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,
+    /// Whether test webhooks may go to addresses that are not public; refused with live keys [default: true when listening
+    /// on loopback]
+    #[arg(long, env = "FUDA_ALLOW_PRIVATE_WEBHOOKS", value_name = "true|false")]
+    pub allow_private_webhooks: Option<bool>,
+    /// Ports that webhooks may go to, separated by commas [default: 80,443,8080,8443]
+    #[arg(long, env = "FUDA_WEBHOOK_PORTS", value_name = "PORTS", value_delimiter = ',')]
+    pub webhook_ports: Option<Vec<u16>>,
 }
 
 impl ServeArgs {
     /// What the command line would have read by itself, had it named the subcommand.
     pub fn from_environment() -> ServeArgs {
-        let text = |name: &str| std::env::var(name).ok();
-        ServeArgs {
-            listen: text("FUDA_LISTEN"),
-            checkout_url: text("FUDA_CHECKOUT_URL"),
-            log_format: text("FUDA_LOG_FORMAT"),
-        }
+        Plain::parse_from(["fuda"]).serve
     }
+}
+
+#[derive(Parser)]
+struct Plain {
+    #[command(flatten)]
+    serve: ServeArgs,
 }
 
 /// The TOML file; a key that is not one of these is refused, since it is a typing mistake.
@@ -62,6 +71,8 @@ struct File {
     checkout_url: Option<String>,
     sandbox_bank: Option<PathBuf>,
     log_format: Option<String>,
+    allow_private_webhooks: Option<bool>,
+    webhook_ports: Option<Vec<u16>>,
 }
 
 #[derive(Clone)]
@@ -75,6 +86,9 @@ pub struct Config {
     pub checkout_url: Option<String>,
     pub sandbox_bank: PathBuf,
     pub json_logs: bool,
+    /// As the operator said; `None`: by the address that is listened on.
+    pub allow_private_webhooks: Option<bool>,
+    pub webhook_ports: Vec<u16>,
 }
 
 impl Config {
@@ -110,6 +124,8 @@ impl Config {
                 .or(file.sandbox_bank)
                 .unwrap_or_else(|| data.join("sandbox-bank.db")),
             json_logs: log_format == "json",
+            allow_private_webhooks: serve.allow_private_webhooks.or(file.allow_private_webhooks),
+            webhook_ports: serve.webhook_ports.clone().or(file.webhook_ports).unwrap_or_else(|| PORTS.to_vec()),
             data,
         })
     }

@@ -61,10 +61,65 @@ id_type!(
     TokenId
 );
 
+/// One event that the merchant is told of: `evt_` and 32 hexadecimal digits, the `webhook-id` of each of its tries
+/// (contract section 9).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId(Uuid);
+
+impl EventId {
+    pub fn from_array(bytes: [u8; 16]) -> EventId {
+        EventId(Uuid::from_bytes(bytes))
+    }
+
+    pub fn new(now: Millis, random: &Random) -> EventId {
+        EventId(by_time(now, random))
+    }
+
+    /// Accepts exactly the form we print.
+    pub fn parse(text: &str) -> Option<EventId> {
+        let id = EventId(Uuid::try_parse(text.strip_prefix("evt_")?).ok()?);
+        (id.to_string() == text).then_some(id)
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Option<EventId> {
+        Uuid::from_slice(bytes).ok().map(EventId)
+    }
+
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "evt_{}", self.0.simple())
+    }
+}
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl serde::Serialize for EventId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+fn by_time(now: Millis, random: &Random) -> Uuid {
+    let millis = u64::try_from(now).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, &random.bytes()).into_uuid()
+}
+
 impl TransactionId {
+    pub fn from_array(bytes: [u8; 16]) -> TransactionId {
+        TransactionId(Uuid::from_bytes(bytes))
+    }
+
     pub fn new(now: Millis, random: &Random) -> TransactionId {
-        let millis = u64::try_from(now).unwrap_or(0);
-        TransactionId(uuid::Builder::from_unix_timestamp_millis(millis, &random.bytes()).into_uuid())
+        TransactionId(by_time(now, random))
     }
 }
 
@@ -82,6 +137,5 @@ impl EntityId {
 
 /// A request's id for answers and logs: 26 characters are enough to find one line.
 pub fn request_id(now: Millis, random: &Random) -> String {
-    let millis = u64::try_from(now).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(millis, &random.bytes()).into_uuid().simple().to_string()
+    by_time(now, random).simple().to_string()
 }

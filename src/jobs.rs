@@ -6,7 +6,7 @@
 use crate::clock::Millis;
 use crate::db::{Db, Row, Stmt, Written, args};
 use crate::error::Error;
-use crate::id::TransactionId;
+use crate::id::{EventId, TransactionId};
 
 /// The values stand in the database: never change one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,26 +17,20 @@ pub enum Kind {
     Lapse = 2,
     /// What a capture left of its hold is given back.
     Release = 3,
+    /// A merchant is told of an event. The lane is the receiver's host.
+    Deliver = 4,
 }
 
-pub const KINDS: [Kind; 3] = [Kind::Recover, Kind::Lapse, Kind::Release];
+pub const KINDS: [Kind; 4] = [Kind::Recover, Kind::Lapse, Kind::Release, Kind::Deliver];
 
 impl Kind {
-    /// How many of a kind one process works on at once; more wait in the table. Recovery has the most room: it is what
-    /// a bank that hangs leaves behind, each job waiting for the bank's deadline.
-    pub fn limit(self) -> usize {
-        match self {
-            Kind::Recover => 256,
-            Kind::Lapse | Kind::Release => 32,
-        }
-    }
-
     /// The label of metrics and log lines.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Recover => "recover",
             Kind::Lapse => "lapse",
             Kind::Release => "release",
+            Kind::Deliver => "deliver",
         }
     }
 }
@@ -46,7 +40,9 @@ impl Kind {
 pub struct Job {
     number: i64,
     pub kind: Kind,
-    pub subject: TransactionId,
+    /// The id of what it is about: a transaction's, an event's for [`Kind::Deliver`].
+    subject: [u8; 16],
+    pub lane: String,
     pub due_at: Millis,
     /// How often it was taken, this time included.
     pub attempts: i64,
@@ -54,10 +50,19 @@ pub struct Job {
 
 /// Part of the write that calls for it. A job of the kind for the same subject that exists is brought forward.
 pub fn enqueue(kind: Kind, subject: TransactionId, due_at: Millis) -> Stmt {
+    insert(kind, *subject.as_bytes(), "", due_at)
+}
+
+/// [`enqueue`] for an event's delivery, in the lane of its receiver.
+pub fn enqueue_delivery(event: EventId, lane: &str, due_at: Millis) -> Stmt {
+    insert(Kind::Deliver, *event.as_bytes(), lane, due_at)
+}
+
+fn insert(kind: Kind, subject: [u8; 16], lane: &str, due_at: Millis) -> Stmt {
     Stmt::new(
-        "INSERT INTO jobs (kind, subject, due_at, run_at, attempts) VALUES ($1, $2, $3, $3, 0) \
-         ON CONFLICT (kind, subject) DO UPDATE SET due_at = $3, run_at = $3",
-        args![kind as i64, subject, due_at],
+        "INSERT INTO jobs (kind, subject, lane, due_at, run_at, attempts) VALUES ($1, $2, $3, $4, $4, 0) \
+         ON CONFLICT (kind, subject) DO UPDATE SET due_at = $4, run_at = $4",
+        args![kind as i64, subject, lane, due_at],
     )
 }
 
@@ -67,6 +72,14 @@ pub fn remove(kind: Kind, subject: TransactionId) -> Stmt {
 }
 
 impl Job {
+    pub fn transaction(&self) -> TransactionId {
+        TransactionId::from_array(self.subject)
+    }
+
+    pub fn event(&self) -> EventId {
+        EventId::from_array(self.subject)
+    }
+
     /// Part of the write that ends the job's work; fails when another worker has taken it meanwhile.
     pub fn done(&self) -> Stmt {
         // SQLite gives a deleted row's number away again: the subject belongs to the fence.
@@ -90,22 +103,40 @@ impl Job {
     }
 }
 
-/// Leases up to `limit` jobs that are due at `now`, the longest due first; the others stay for other workers.
-pub async fn take(db: &Db, kind: Kind, now: Millis, lease_ms: i64, limit: usize) -> Result<Vec<Job>, Error> {
-    // The look costs a read; the lease, a write, is for when there is something to lease.
-    let due = "SELECT 1 FROM jobs WHERE kind = $1 AND run_at <= $2 LIMIT 1";
-    if limit == 0 || db.rows(due, args![kind as i64, now]).await?.is_empty() {
+/// The lanes with jobs that are due at `now`, at most 10,000. It costs a look for each lane, not for each job.
+pub async fn due_lanes(db: &Db, kind: Kind, now: Millis) -> Result<Vec<String>, Error> {
+    let sql = "WITH RECURSIVE lanes (lane) AS ( \
+               SELECT (SELECT MIN(lane) FROM jobs WHERE kind = $1) UNION ALL \
+               SELECT (SELECT MIN(jobs.lane) FROM jobs WHERE jobs.kind = $1 AND jobs.lane > lanes.lane) FROM lanes \
+               WHERE lanes.lane IS NOT NULL) \
+               SELECT lane FROM lanes WHERE lane IS NOT NULL AND EXISTS \
+               (SELECT 1 FROM jobs WHERE jobs.kind = $1 AND jobs.lane = lanes.lane AND jobs.run_at <= $2) LIMIT 10000";
+    db.rows(sql, args![kind as i64, now]).await?.iter().map(|row| Ok(row.text(0)?.to_owned())).collect()
+}
+
+/// Leases jobs that are due at `now`, the longest due first, of each lane as many as there is room for; the others stay for
+/// other workers.
+pub async fn take(
+    db: &Db,
+    kind: Kind,
+    now: Millis,
+    lease_ms: i64,
+    room: &[(String, usize)],
+) -> Result<Vec<Job>, Error> {
+    let lease = |(lane, limit): &(String, usize)| {
+        Stmt::new(
+            "WITH due AS MATERIALIZED (SELECT number FROM jobs WHERE kind = $1 AND lane = $2 AND run_at <= $3 \
+             ORDER BY run_at LIMIT $5 {skip_locked}) \
+             UPDATE jobs SET run_at = $4, attempts = attempts + 1 WHERE number IN (SELECT number FROM due) \
+             RETURNING number, subject, due_at, attempts, lane",
+            args![kind as i64, lane.as_str(), now, now + lease_ms, i64::try_from(*limit).unwrap_or(i64::MAX)],
+        )
+    };
+    let leases: Vec<Stmt> = room.iter().filter(|(_, limit)| *limit > 0).map(lease).collect();
+    if leases.is_empty() {
         return Ok(Vec::new());
     }
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let lease = Stmt::new(
-        "WITH due AS MATERIALIZED \
-         (SELECT number FROM jobs WHERE kind = $1 AND run_at <= $2 ORDER BY run_at LIMIT $4 {skip_locked}) \
-         UPDATE jobs SET run_at = $3, attempts = attempts + 1 WHERE number IN (SELECT number FROM due) \
-         RETURNING number, subject, due_at, attempts",
-        args![kind as i64, now, now + lease_ms, limit],
-    );
-    match db.write(vec![lease]).await? {
+    match db.write(leases).await? {
         Written::Applied(rows) => rows.iter().map(|row| job(kind, row)).collect(),
         // Leases that nobody holds run out.
         Written::GuardFailed(_) | Written::Ambiguous => Ok(Vec::new()),
@@ -113,19 +144,22 @@ pub async fn take(db: &Db, kind: Kind, now: Millis, lease_ms: i64, limit: usize)
 }
 
 fn job(kind: Kind, row: &Row) -> Result<Job, Error> {
-    let subject = TransactionId::from_bytes(row.bytes(1)?);
+    let subject = row.bytes(1)?.try_into();
     Ok(Job {
         number: row.int(0)?,
         kind,
-        subject: subject.ok_or_else(|| Error::internal("a job's subject is not 16 bytes"))?,
+        subject: subject.map_err(|_| Error::internal("a job's subject is not 16 bytes"))?,
+        lane: row.text(4)?.to_owned(),
         due_at: row.int(2)?,
         attempts: row.int(3)?,
     })
 }
 
-/// How many jobs of a kind are due or being worked on, and since when the oldest is due. `lease_ms`: the longest lease.
+/// How many jobs of a kind are due or being worked on, at most 10,001, and since when the oldest of them is due. `lease_ms`:
+/// the longest lease.
 pub async fn waiting(db: &Db, kind: Kind, now: Millis, lease_ms: i64) -> Result<(i64, Option<Millis>), Error> {
-    let sql = "SELECT COUNT(*), MIN(due_at) FROM jobs WHERE kind = $1 AND run_at <= $2 AND due_at <= $3";
+    let sql = "SELECT COUNT(*), MIN(due_at) FROM (SELECT due_at FROM jobs WHERE kind = $1 AND run_at <= $2 \
+               AND due_at <= $3 ORDER BY run_at LIMIT 10001) AS due";
     let rows = db.rows(sql, args![kind as i64, now + lease_ms, now]).await?;
     rows.first().map_or(Ok((0, None)), |row| Ok((row.int(0)?, row.opt_int(1)?)))
 }

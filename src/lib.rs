@@ -7,13 +7,14 @@ pub mod http;
 pub mod pay;
 // What every flow is given.
 pub mod app;
-// Ask the bank; keep the card; who may call; write it down; what happens later; what people did by hand.
+// Ask the bank; keep the card; who may call; write it down; tell the merchant; what happens later; what people did by hand.
 pub mod acquirer;
 pub mod audit;
 pub mod directory;
 pub mod jobs;
 pub mod ledger;
 pub mod vault;
+pub mod webhook;
 // The only code that knows which engine is running.
 pub mod db;
 // The vocabulary: values, parsing, arithmetic. No I/O, no async.
@@ -27,6 +28,7 @@ pub mod json;
 pub mod money;
 pub mod random;
 pub mod response_codes;
+pub mod tls;
 // The shell around it.
 pub mod cli;
 pub mod config;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The lower the rank, the deeper the layer; a module imports its own rank's modules only where the list says so.
-const RANKS: [(&str, u32); 25] = [
+const RANKS: [(&str, u32); 27] = [
     ("address", 0),
     ("card", 0),
     ("clock", 0),
@@ -15,6 +15,7 @@ const RANKS: [(&str, u32); 25] = [
     ("money", 0),
     ("random", 0),
     ("response_codes", 0),
+    ("tls", 0),
     ("db", 1),
     ("vault", 2),
     ("jobs", 2),
@@ -22,14 +23,15 @@ const RANKS: [(&str, u32); 25] = [
     ("ledger", 3),
     ("directory", 3),
     ("acquirer", 3),
-    ("app", 4),
-    ("pay", 5),
-    ("http", 6),
-    ("config", 7),
-    ("telemetry", 7),
-    ("cli", 8),
-    ("lib", 9),
-    ("main", 9),
+    ("webhook", 4),
+    ("app", 5),
+    ("pay", 6),
+    ("http", 7),
+    ("config", 8),
+    ("telemetry", 8),
+    ("cli", 9),
+    ("lib", 10),
+    ("main", 10),
 ];
 
 /// File and how often it calls `expose()` outside its tests.

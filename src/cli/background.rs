@@ -7,6 +7,7 @@ use crate::directory::REFRESH_MS;
 use crate::error::Error;
 use crate::jobs::{self, KINDS};
 use crate::ledger::chain::Sealer;
+use crate::pay::teller::{self, Teller};
 use crate::pay::worker::{self, Worker};
 use crate::pay::{idempotency, recover, retention};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -53,7 +54,8 @@ pub async fn run(app: App, metrics: PrometheusHandle, stop: CancellationToken) {
             }
         }),
     ];
-    for task in running {
+    let telling = tokio::spawn(tell(app.clone(), stop.clone()));
+    for task in running.into_iter().chain([telling]) {
         if task.await.is_err() {
             tracing::error!("a background task panicked");
         }
@@ -89,6 +91,23 @@ where
     })
 }
 
+/// The teller's rounds: each second, and at once when this process has something to tell.
+async fn tell(app: App, stop: CancellationToken) {
+    let teller = Teller::new(&app);
+    loop {
+        let teller = teller.clone();
+        match tokio::spawn(async move { teller.round().await }).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(cause = error.cause(), "a round of webhooks failed: the next one tries again"),
+            Err(_) => tracing::error!("a round of webhooks panicked: the next one tries again"),
+        }
+        let waited = stop.run_until_cancelled(app.clock.within(worker::ROUND_MS, app.nudge.notified())).await;
+        if waited.is_none() {
+            return;
+        }
+    }
+}
+
 async fn forget(app: &App) -> Result<(), Error> {
     idempotency::purge(app).await?;
     // A long past is gone through at once, in small writes.
@@ -115,7 +134,7 @@ async fn measure(app: &App, currencies: &Mutex<BTreeSet<String>>) -> Result<(), 
         currencies.insert(one.currency);
     }
     for kind in KINDS {
-        let (count, oldest) = jobs::waiting(&app.db, kind, now, worker::lease_ms(app)).await?;
+        let (count, oldest) = jobs::waiting(&app.db, kind, now, worker::lease_ms(app).max(teller::LEASE_MS)).await?;
         metrics::gauge!("fuda_jobs_due", "kind" => kind.name()).set(count as f64);
         metrics::gauge!("fuda_job_oldest_due_seconds", "kind" => kind.name()).set(seconds(oldest));
     }

@@ -19,6 +19,7 @@ use crate::pay::charge::{CardSource, ChargeRequest, Purpose, charge};
 use crate::pay::recover;
 use crate::pay::transaction::Details;
 use crate::telemetry;
+use crate::webhook::courier::{Courier, Machine};
 use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
 use std::net::{SocketAddr, TcpListener};
@@ -105,11 +106,15 @@ pub async fn make_app(config: &Config, store: Store) -> Result<App, Error> {
     let sandbox = Sandbox::open(&config.sandbox_bank, &store.clock, &store.random).await;
     let sandbox =
         sandbox.map_err(|error| error.context(&format!("the sandbox bank {}", config.sandbox_bank.display())))?;
+    let private = private_webhooks(config, store.directory.has_live_keys())?;
+    let courier = Courier::new(Arc::new(Machine), &config.webhook_ports, private, &store.clock)?;
     let app = App {
         db: store.db,
         vault: store.vault,
         directory: store.directory,
         sandbox: Arc::new(sandbox),
+        courier,
+        nudge: Arc::default(),
         clock: store.clock,
         random: store.random,
         tasks: TaskTracker::new(),
@@ -117,6 +122,19 @@ pub async fn make_app(config: &Config, store: Store) -> Result<App, Error> {
     };
     app.read_database_clock().await?;
     Ok(app)
+}
+
+/// Whether the sandbox's webhooks may go into this machine's own network: a shop on the developer's laptop is there.
+fn private_webhooks(config: &Config, live: bool) -> Result<bool, Error> {
+    let loopback = || config.listen.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
+    match config.allow_private_webhooks {
+        Some(true) if live => Err(Error::internal(
+            "--allow-private-webhooks true is for sandboxes: this gateway has live keys, whose webhooks must not reach into \
+             its own network. Leave it out or set it to false",
+        )),
+        Some(allowed) => Ok(allowed),
+        None => Ok(!live && loopback()),
+    }
 }
 
 /// A test entity, a merchant, and a stored card, made by the same flow that stores every card.

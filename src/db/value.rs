@@ -1,7 +1,7 @@
 //! What goes into and comes out of a statement.
 
 use crate::error::Error;
-use crate::id::{EntityId, TokenId, TransactionId};
+use crate::id::{EntityId, EventId, TokenId, TransactionId};
 use std::fmt;
 
 #[derive(Clone, PartialEq)]
@@ -101,6 +101,12 @@ impl From<TokenId> for Value {
 
 impl From<TransactionId> for Value {
     fn from(id: TransactionId) -> Value {
+        Value::Bytes(id.as_bytes().to_vec())
+    }
+}
+
+impl From<EventId> for Value {
+    fn from(id: EventId) -> Value {
         Value::Bytes(id.as_bytes().to_vec())
     }
 }

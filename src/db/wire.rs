@@ -4,7 +4,6 @@ use super::{Row, Value};
 use crate::error::Error;
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use std::error::Error as _;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::error::SqlState;
@@ -62,17 +61,9 @@ pub fn place(config: &Config) -> String {
     format!("{host}:{}", config.get_ports().first().copied().unwrap_or(5432))
 }
 
-/// Certificates are judged by the machine's own roots; whether TLS is used at all is the URL's `sslmode`.
+/// Whether TLS is used at all is the URL's `sslmode`.
 pub fn tls() -> Result<tokio_postgres_rustls::MakeRustlsConnect, Error> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(Error::internal)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(tokio_postgres_rustls::MakeRustlsConnect::new(config))
+    Ok(tokio_postgres_rustls::MakeRustlsConnect::new(crate::tls::client()?))
 }
 
 /// The transaction was undone to let another through, or waited too long for a row: it may go again.

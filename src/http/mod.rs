@@ -13,6 +13,7 @@ pub mod service;
 pub mod shape;
 pub mod status;
 pub mod tokens;
+pub mod webhooks;
 
 use crate::app::App;
 use crate::clock::Stopwatch;
@@ -42,6 +43,9 @@ pub fn router(app: App, probe: Probe) -> Router {
         .route("/server-to-server-interface/refund", post(follow::refund))
         .route("/server-to-server-interface/void", post(follow::void))
         .route("/server-to-server-interface/transaction/{id}/explain", get(explain::by_id))
+        .route("/server-to-server-interface/webhooks", get(webhooks::list))
+        .route("/server-to-server-interface/webhooks/{id}/retry", post(webhooks::retry))
+        .route("/server-to-server-interface/events", get(webhooks::feed))
         .route("/server-to-server-interface/transaction/status", get(status::by_reference))
         .route("/server-to-server-interface/transaction/status/{id}", get(status::by_id))
         .route("/server-to-server-interface/tokens", get(tokens::list).post(charge::store_card))

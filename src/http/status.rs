@@ -44,8 +44,13 @@ async fn status(app: &App, call: &Call, id: Result<Path<String>, PathRejection>)
 
 /// The caller's transaction with this id; whatever else the path holds is nobody's.
 pub async fn find(app: &App, call: &Call, id: Result<Path<String>, PathRejection>) -> Result<Transaction, Error> {
+    of_caller(app, call, &id.map(|Path(text)| text).unwrap_or_default()).await
+}
+
+/// [`find`] for an id that stands elsewhere.
+pub async fn of_caller(app: &App, call: &Call, id: &str) -> Result<Transaction, Error> {
     let unknown = || Error::new(Code::Err1004);
-    let id = id.ok().and_then(|Path(text)| TransactionId::parse(&text)).ok_or_else(unknown)?;
+    let id = TransactionId::parse(id).ok_or_else(unknown)?;
     store::find(app, call.caller, id).await?.ok_or_else(unknown)
 }
 

@@ -21,7 +21,13 @@ pub struct Envelope {
     /// `PRE_AUTH`, `CAPTURE`, `REFUND` or `VOID`.
     pub transaction_type: &'static str,
     pub gateway_response: GatewayResponse,
+    /// Webhooks only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub return_url_details: Option<ReturnUrlDetails>,
     pub merchant_details: MerchantDetails,
+    /// In webhooks of charges it stands here, not under `merchant_details`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_details: Option<DeviceDetails>,
     pub payment_details: PaymentDetails,
     pub transaction_details: TransactionDetails,
     #[serde(rename = "risk-details", skip_serializing_if = "Option::is_none")]
@@ -78,6 +84,13 @@ pub struct DeviceDetails {
     pub visited_ip: String,
     /// The request's `customer_ip`.
     pub customer_ip: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ReturnUrlDetails {
+    pub webhook_url: Option<String>,
+    pub success_url: Option<String>,
+    pub decline_url: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -176,6 +189,24 @@ pub fn answer(transaction: &Transaction, merchant: &Merchant, request_id: &str) 
     Answer::new(status, serde_json::to_string(&envelope).unwrap_or_default())
 }
 
+/// What a webhook says of a final result (contract section 9).
+pub fn told(transaction: &Transaction, merchant: &Merchant) -> String {
+    let status = transaction.code.unwrap_or(Code::Err0500).meaning().http_status;
+    let mut envelope = envelope(transaction, merchant, status);
+    envelope.device_details = envelope.merchant_details.device_details.take();
+    let urls = &transaction.details.return_url;
+    envelope.return_url_details = Some(ReturnUrlDetails {
+        webhook_url: urls.webhook_url.clone(),
+        success_url: urls.success_url.clone(),
+        decline_url: urls.decline_url.clone(),
+    });
+    if transaction.is_charge() {
+        envelope.merchant_details.billing_details = Some(billing_details(transaction));
+        envelope.risk_details_hyphen = Some(RiskDetails { risk_score: None });
+    }
+    serde_json::to_string(&envelope).unwrap_or_default()
+}
+
 /// The answer to a question about a transaction (contract 4.3). `refunded_minor`: of a captured hold that of its capture.
 pub fn status(transaction: &Transaction, merchant: &Merchant, refunded_minor: i64, japanese: bool) -> Envelope {
     let mut envelope = envelope(transaction, merchant, 200);
@@ -208,6 +239,7 @@ fn envelope(transaction: &Transaction, merchant: &Merchant, status_code: u16) ->
         is_live: transaction.caller.live,
         transaction_type: transaction.kind.name(),
         gateway_response: GatewayResponse::of(transaction.code.unwrap_or(Code::Err1016)),
+        return_url_details: None,
         merchant_details: MerchantDetails {
             legal_name: merchant.legal_name.clone(),
             mid: merchant.id.clone(),
@@ -218,6 +250,7 @@ fn envelope(transaction: &Transaction, merchant: &Merchant, status_code: u16) ->
                 customer_ip: transaction.details.customer_ip.clone(),
             }),
         },
+        device_details: None,
         payment_details: PaymentDetails {
             amount: transaction.money,
             response_code: transaction.response_code.unwrap_or(578),

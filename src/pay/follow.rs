@@ -49,7 +49,7 @@ pub async fn follow(app: &App, request: FollowRequest) -> Result<Answer, Error> 
         let draft = draft(app, &request, &parent, money, acquirer.as_ref());
         let begun = match parent::check(&parent, request.kind, money) {
             Ok(()) => write_intent(app, &request, draft, acquirer.as_ref()).await?,
-            Err(Code::Err3019) => refuse(app, &request, draft, Code::Err3019).await?,
+            Err(Code::Err3019) => refuse(app, &request, &parent, draft, Code::Err3019).await?,
             Err(code) => return Err(Error::new(code)),
         };
         match begun {
@@ -181,7 +181,13 @@ pub fn refused(draft: Transaction, code: Code) -> Transaction {
 }
 
 /// A refusal that is recorded (contract section 10) begins and ends in one write.
-async fn refuse(app: &App, request: &FollowRequest, draft: Transaction, code: Code) -> Result<Begun, Error> {
+async fn refuse(
+    app: &App,
+    request: &FollowRequest,
+    parent: &Transaction,
+    draft: Transaction,
+    code: Code,
+) -> Result<Begun, Error> {
     let refused = refused(draft, code);
     let answer = envelope::answer(&refused, &request.merchant, &request.request_id);
     let mut writes = Vec::with_capacity(3);
@@ -192,8 +198,10 @@ async fn refuse(app: &App, request: &FollowRequest, draft: Transaction, code: Co
     if let Some(claim) = &request.claim {
         writes.push(claim.answered_at_once(refused.id, &answer));
     }
+    writes.extend(outcome::news(app, &refused, Some(parent)));
     match app.db.write(writes).await? {
         Written::Applied(rows) => {
+            app.nudge.notify_one();
             let reference = rows.last().map_or(Ok(0), |row| row.int(0))?;
             Ok(Begun::Refused(answer.with_reference(reference)))
         }

@@ -23,7 +23,7 @@ const LAPSES: usize = 10;
 
 /// A hold has reached its end (contract 4.2): guarded like a void, so a capture that is faster wins.
 pub async fn lapse(app: &App, job: &Job) -> Result<(), Error> {
-    let hold = store::reread(&app.db, job.subject).await?.filter(|hold| hold.state == State::Approved);
+    let hold = store::reread(&app.db, job.transaction()).await?.filter(|hold| hold.state == State::Approved);
     let Some(hold) = hold else {
         app.db.write(vec![job.done()]).await?;
         return Ok(());
@@ -61,7 +61,7 @@ pub async fn lapse(app: &App, job: &Job) -> Result<(), Error> {
 
 /// What a capture left of its hold is given back to the cardholder.
 pub async fn release(app: &App, job: &Job) -> Result<(), Error> {
-    let capture = store::reread(&app.db, job.subject).await?;
+    let capture = store::reread(&app.db, job.transaction()).await?;
     let hold = match capture.as_ref().and_then(|capture| capture.parent) {
         Some(id) => store::reread(&app.db, id).await?,
         None => None,

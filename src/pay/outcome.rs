@@ -12,8 +12,9 @@ use crate::codes::Code;
 use crate::db::{Stmt, Written, args};
 use crate::directory::Merchant;
 use crate::error::Error;
-use crate::id::TransactionId;
+use crate::id::{EventId, TransactionId};
 use crate::jobs::{self, Kind as JobKind};
+use crate::webhook::{self, News};
 
 /// How much longer than the acquirer's deadline an intent is left alone before the sweep takes it, milliseconds: room for
 /// the outcome's write and for clocks that differ.
@@ -122,7 +123,24 @@ pub fn rows(
         rows.extend(books::entries(after, parent, app.clock.now()));
     }
     rows.extend(follow_up(app, merchant, after, parent));
+    if after.state != State::NotSent {
+        rows.extend(news(app, after, parent));
+    }
     rows
+}
+
+/// The event of a final result, part of its write.
+pub fn news(app: &App, after: &Transaction, parent: Option<&Transaction>) -> Vec<Stmt> {
+    let now = app.clock.now();
+    webhook::record(&News {
+        id: EventId::new(now, &app.random),
+        caller: after.caller,
+        transaction: after.id,
+        first: parent.map_or(after.id, |parent| parent.parent.unwrap_or(parent.id)),
+        url: after.details.return_url.webhook_url.as_deref(),
+        now,
+        due_at: app.database_now(),
+    })
 }
 
 /// From PENDING to UNKNOWN: recovery has it from now on.
@@ -163,7 +181,10 @@ async fn written(app: &App, intent: &Transaction, after: &Transaction, writes: V
     let mut unsure = false;
     loop {
         let failure = match app.db.write(writes.clone()).await {
-            Ok(Written::Applied(_)) => return Ok(true),
+            Ok(Written::Applied(_)) => {
+                app.nudge.notify_one();
+                return Ok(true);
+            }
             // Our own row, written by a try whose answer was lost?
             Ok(Written::GuardFailed(_)) if unsure => {
                 let now = store::reread(&app.db, intent.id).await?;

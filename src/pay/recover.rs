@@ -91,7 +91,7 @@ pub async fn unsettled(db: &Db) -> Result<Vec<AtRisk>, Error> {
 
 /// The job: one try to find out, or to undo.
 pub async fn recover(app: &App, job: &Job) -> Result<(), Error> {
-    let found = store::reread(&app.db, job.subject).await?.filter(|found| found.state == State::Unknown);
+    let found = store::reread(&app.db, job.transaction()).await?.filter(|found| found.state == State::Unknown);
     let Some(found) = found else {
         app.db.write(vec![job.done()]).await?;
         return Ok(());

@@ -4,7 +4,7 @@
 use super::{holds, recover};
 use crate::app::App;
 use crate::error::Error;
-use crate::jobs::{self, Job, KINDS, Kind};
+use crate::jobs::{self, Job, Kind};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -14,23 +14,29 @@ pub const ROUND_MS: u64 = 1_000;
 /// What a job does besides waiting for the bank twice, milliseconds.
 const OWN_MS: i64 = 5_000;
 
+/// Which jobs, and how many of a kind one process works on at once; more wait in the table. Recovery has the most room: it is
+/// what a bank that hangs leaves behind, each job waiting for the bank's deadline.
+const TAKEN: [(Kind, usize); 3] = [(Kind::Recover, 256), (Kind::Lapse, 32), (Kind::Release, 32)];
+
 #[derive(Clone)]
 pub struct Worker {
     app: App,
-    slots: [(Kind, Arc<Semaphore>); KINDS.len()],
+    slots: [(Kind, Arc<Semaphore>); TAKEN.len()],
 }
 
 impl Worker {
     pub fn new(app: &App) -> Worker {
-        Worker { app: app.clone(), slots: KINDS.map(|kind| (kind, Arc::new(Semaphore::new(kind.limit())))) }
+        Worker { app: app.clone(), slots: TAKEN.map(|(kind, limit)| (kind, Arc::new(Semaphore::new(limit)))) }
     }
 
     pub async fn round(&self) -> Result<(), Error> {
         recover::sweep(&self.app).await?;
         for (kind, slots) in &self.slots {
             let now = self.app.database_now();
-            let taken = jobs::take(&self.app.db, *kind, now, lease_ms(&self.app), slots.available_permits()).await?;
-            for job in taken {
+            // The look costs a read; the lease, a write, is for when there is something to lease.
+            let lanes = jobs::due_lanes(&self.app.db, *kind, now).await?;
+            let room: Vec<_> = lanes.into_iter().map(|lane| (lane, slots.available_permits())).collect();
+            for job in jobs::take(&self.app.db, *kind, now, lease_ms(&self.app), &room).await? {
                 // Always there: only this round takes permits.
                 if let Ok(permit) = slots.clone().try_acquire_owned() {
                     self.app.tasks.spawn(work(self.app.clone(), job, permit));
@@ -53,9 +59,10 @@ async fn work(app: App, job: Job, _slot: OwnedSemaphorePermit) {
         Kind::Recover => recover::recover(&app, &job).await,
         Kind::Lapse => holds::lapse(&app, &job).await,
         Kind::Release => holds::release(&app, &job).await,
+        Kind::Deliver => Err(Error::internal("deliveries are the teller's")),
     };
     if let Err(error) = done {
-        let (kind, subject) = (job.kind.name(), job.subject);
-        tracing::error!(cause = error.cause(), kind, %subject, "a job failed: it comes again when its lease ends");
+        let kind = job.kind.name();
+        tracing::error!(cause = error.cause(), kind, transaction = %job.transaction(), "a job failed: it comes again when its lease ends");
     }
 }

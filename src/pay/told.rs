@@ -1,0 +1,205 @@
+//! What was told of a transaction and how it went, for the merchant that asks; and the feed.
+
+use super::store;
+use super::tell::{self, Signed};
+use super::transaction::Transaction;
+use crate::app::App;
+use crate::clock::{Millis, timestamp};
+use crate::codes::Code;
+use crate::db::Written;
+use crate::directory::Caller;
+use crate::error::Error;
+use crate::id::{EventId, TransactionId};
+use crate::webhook::courier::Tried;
+use crate::webhook::{self, Delivery, Event, guard, secrets};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// How long the feed waits for writes that may still bring an earlier event, milliseconds in all, and between two looks.
+const SETTLE_MS: Millis = 2_000;
+const LOOK_MS: u64 = 5;
+
+#[derive(Serialize, ToSchema)]
+pub struct WebhookList {
+    pub success: bool,
+    pub status_code: u16,
+    pub is_live: bool,
+    /// In the order of what happened.
+    pub webhooks: Vec<Webhook>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct WebhookAnswer {
+    pub success: bool,
+    pub status_code: u16,
+    pub is_live: bool,
+    pub webhook: Webhook,
+}
+
+/// One event and the tries to tell it.
+#[derive(Serialize, ToSchema)]
+pub struct Webhook {
+    /// The `webhook-id` of each try.
+    #[schema(value_type = String, example = "evt_019ab3c2d4e57f108a2b3c4d5e6f7081")]
+    pub id: EventId,
+    #[schema(value_type = String)]
+    pub transaction_id: TransactionId,
+    pub created: String,
+    /// `WAITING`, `DELIVERED`, `FAILED` (the schedule is over), `GONE` (410), `REFUSED` (not a URL that webhooks go to), or
+    /// `NONE` (no webhook_url was given).
+    pub state: &'static str,
+    pub webhook_url: Option<String>,
+    /// Of one that waits.
+    pub next_try: Option<String>,
+    pub tries: Vec<Try>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Try {
+    pub at: String,
+    /// How long it took, milliseconds.
+    pub ms: i64,
+    /// The receiver's HTTP status; null where it gave none.
+    pub status: Option<u16>,
+    /// The beginning of its answer.
+    pub answer: Option<String>,
+    /// Why there was no answer.
+    pub problem: Option<String>,
+}
+
+impl From<Tried> for Try {
+    fn from(tried: Tried) -> Try {
+        let Tried { at, ms, status, answer, problem, .. } = tried;
+        Try { at: timestamp(at), ms, status, answer, problem }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Feed {
+    pub success: bool,
+    pub status_code: u16,
+    pub is_live: bool,
+    pub events: Vec<FeedEvent>,
+    /// The `after` of the next page; null when this one is empty.
+    #[schema(value_type = Option<String>)]
+    pub next_after: Option<EventId>,
+}
+
+/// What a webhook's request holds.
+#[derive(Serialize, ToSchema)]
+pub struct FeedEvent {
+    #[schema(value_type = String)]
+    pub id: EventId,
+    pub created: String,
+    pub headers: FeedHeaders,
+    /// The signature is over exactly these characters.
+    pub body: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct FeedHeaders {
+    #[serde(rename = "webhook-id")]
+    pub id: String,
+    #[serde(rename = "webhook-timestamp")]
+    pub timestamp: String,
+    #[serde(rename = "webhook-signature")]
+    pub signature: String,
+}
+
+/// The events of one transaction.
+pub async fn events_of(app: &App, transaction: &Transaction) -> Result<Vec<Event>, Error> {
+    let first = match transaction.parent {
+        None => transaction.id,
+        Some(parent) => store::reread(&app.db, parent).await?.and_then(|parent| parent.parent).unwrap_or(parent),
+    };
+    webhook::of_transaction(&app.db, first, transaction.id).await
+}
+
+pub async fn of_transaction(app: &App, transaction: &Transaction) -> Result<WebhookList, Error> {
+    let mut webhooks = Vec::new();
+    for event in events_of(app, transaction).await? {
+        webhooks.push(view(app, &event, transaction).await?);
+    }
+    Ok(WebhookList { success: true, status_code: 200, is_live: transaction.caller.live, webhooks })
+}
+
+async fn view(app: &App, event: &Event, transaction: &Transaction) -> Result<Webhook, Error> {
+    let waits = event.delivery == Delivery::Waiting;
+    let next_try = if waits { webhook::next_try(&app.db, event.id).await? } else { None };
+    Ok(Webhook {
+        id: event.id,
+        transaction_id: event.transaction,
+        created: timestamp(event.created_at),
+        state: event.delivery.name(),
+        webhook_url: transaction.details.return_url.webhook_url.clone(),
+        next_try: next_try.map(timestamp),
+        tries: webhook::tries(&app.db, event.id).await?.into_iter().map(Try::from).collect(),
+    })
+}
+
+/// Sends it again at once. `None` for an id that is not the caller's.
+pub async fn retry(app: &App, caller: Caller, id: EventId) -> Result<Option<WebhookAnswer>, Error> {
+    let Some(event) = webhook::find(&app.db, caller, id).await? else { return Ok(None) };
+    let transaction = send_again(app, &event).await?;
+    app.nudge.notify_one();
+    let event = webhook::find(&app.db, caller, id).await?.unwrap_or(event);
+    let webhook = view(app, &event, &transaction).await?;
+    Ok(Some(WebhookAnswer { success: true, status_code: 200, is_live: caller.live, webhook }))
+}
+
+/// Any event, in a run of the schedule of its own.
+///
+/// # Errors
+/// ERR1005 for an event that has no URL to go to.
+pub async fn send_again(app: &App, event: &Event) -> Result<Transaction, Error> {
+    let transaction = store::reread(&app.db, event.transaction).await?;
+    let transaction = transaction.ok_or_else(|| Error::internal("an event's transaction is gone"))?;
+    let lane = transaction.details.return_url.webhook_url.as_deref().and_then(guard::lane);
+    let none = || Error::new(Code::Err1005).with_detail("The request named no webhook_url: the event is in the feed only.");
+    let lane = lane.ok_or_else(none)?;
+    match app.db.write(webhook::again(event, &lane, app.database_now())).await? {
+        Written::Applied(_) => Ok(transaction),
+        Written::GuardFailed(_) => Err(none()),
+        Written::Ambiguous => Err(Error::internal("the database was lost while a webhook was being sent again")),
+    }
+}
+
+/// The caller's events behind `after`, in the order of their numbers, none left out: on PostgreSQL a number may be written
+/// later than a higher one, so the page waits until every write that was running at its highest number has ended. `None` for
+/// an `after` that is not the caller's.
+pub async fn feed(app: &App, caller: Caller, after: Option<EventId>, limit: i64) -> Result<Option<Feed>, Error> {
+    let after = match after {
+        None => 0,
+        Some(id) => match webhook::find(&app.db, caller, id).await? {
+            Some(event) => event.number,
+            None => return Ok(None),
+        },
+    };
+    let highest = webhook::highest(&app.db).await?;
+    let now = app.clock.now();
+    let mut events = Vec::new();
+    if settled(app).await? {
+        let secrets = secrets::of(&app.db, &app.vault, caller, now).await?;
+        for event in webhook::feed(&app.db, caller, after, highest, limit).await? {
+            let (Signed { id, timestamp_s, signature, body }, _) = tell::signed(app, &event, &secrets).await?;
+            let headers = FeedHeaders { id, timestamp: timestamp_s.to_string(), signature };
+            events.push(FeedEvent { id: event.id, created: timestamp(event.created_at), headers, body });
+        }
+    }
+    let next_after = events.last().map(|event| event.id);
+    Ok(Some(Feed { success: true, status_code: 200, is_live: caller.live, events, next_after }))
+}
+
+/// Whether every write that runs now has ended soon; if not, a page would have to guess, and is empty instead.
+async fn settled(app: &App) -> Result<bool, Error> {
+    let then = app.db.horizon().await?;
+    let end = app.clock.now() + SETTLE_MS;
+    while !app.db.horizon().await?.is_past(&then) {
+        if app.clock.now() >= end {
+            tracing::warn!("a write on the database has run for seconds: a page of events is empty until it ends");
+            return Ok(false);
+        }
+        app.clock.sleep(LOOK_MS).await;
+    }
+    Ok(true)
+}
