@@ -19,6 +19,7 @@ use crate::pay::charge::{CardSource, ChargeRequest, Purpose, charge};
 use crate::pay::recover;
 use crate::pay::transaction::Details;
 use crate::telemetry;
+use crate::tls;
 use crate::webhook::courier::{Courier, Machine};
 use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
@@ -107,7 +108,7 @@ pub async fn make_app(config: &Config, store: Store) -> Result<App, Error> {
     let sandbox =
         sandbox.map_err(|error| error.context(&format!("the sandbox bank {}", config.sandbox_bank.display())))?;
     let private = private_webhooks(config, store.directory.has_live_keys())?;
-    let courier = Courier::new(Arc::new(Machine), &config.webhook_ports, private, &store.clock)?;
+    let courier = Courier::new(Arc::new(Machine), &tls::client()?, &config.webhook_ports, private, &store.clock);
     let app = App {
         db: store.db,
         vault: store.vault,

@@ -7,7 +7,7 @@ mod examples;
 use super::shape::{Field, Kind};
 use super::{answer, status};
 use crate::codes::{Code, MEANINGS};
-use crate::pay::{envelope, explain, tokens};
+use crate::pay::{envelope, explain, told, tokens};
 use axum::response::Response;
 use endpoints::{ENDPOINTS, Endpoint};
 use serde_json::{Map, Value, json};
@@ -24,6 +24,9 @@ use utoipa::OpenApi;
     tokens::TokenList,
     status::StatusList,
     explain::Story,
+    told::WebhookList,
+    told::WebhookAnswer,
+    told::Feed,
 )))]
 struct Answers;
 
@@ -75,15 +78,15 @@ pub fn document() -> Value {
 fn operation(endpoint: &Endpoint) -> Value {
     let mut parameters = Vec::new();
     if endpoint.path.contains("{id}") {
-        parameters.push(
-            json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string", "format": "uuid"}}),
-        );
+        let event = json!({"type": "string", "pattern": "^evt_[0-9a-f]{32}$"});
+        let schema = if endpoint.path.contains("/webhooks/") { event } else { json!({"type": "string", "format": "uuid"}) };
+        parameters.push(json!({"name": "id", "in": "path", "required": true, "schema": schema}));
     }
     for (name, required, description) in endpoint.query {
         parameters.push(json!({"name": name, "in": "query", "required": required, "description": description,
             "schema": {"type": "string", "maxLength": 255}}));
     }
-    if endpoint.method == "post" {
+    if endpoint.method == "post" && endpoint.body.is_some() {
         parameters.push(json!({"name": "Idempotency-Key", "in": "header", "required": false,
             "description": "A repeat with the same key and body gets the first final answer again.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 255}}));

@@ -4,7 +4,6 @@
 use super::guard::{self, Policy, Refused};
 use crate::card::contains_any_number;
 use crate::clock::{Clock, Millis, Stopwatch};
-use crate::error::Error;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
@@ -176,8 +175,13 @@ pub struct Courier {
 
 impl Courier {
     /// `private`: test webhooks may go to any address and port.
-    pub fn new(network: Arc<dyn Network>, ports: &[u16], private: bool, clock: &Clock) -> Result<Courier, Error> {
-        let tls = crate::tls::client()?;
+    pub fn new(
+        network: Arc<dyn Network>,
+        tls: &rustls::ClientConfig,
+        ports: &[u16],
+        private: bool,
+        clock: &Clock,
+    ) -> Courier {
         let with = |private: bool| {
             let policy = Arc::new(Policy { private, ports: ports.to_vec() });
             let connector = Connector { network: network.clone(), policy: policy.clone(), clock: clock.clone() };
@@ -187,7 +191,7 @@ impl Courier {
             builder.http1_max_buf_size(2 * READ);
             (policy, builder.build(https.wrap_connector(connector)))
         };
-        Ok(Courier { strict: with(false), open: private.then(|| with(true)), clock: clock.clone() })
+        Courier { strict: with(false), open: private.then(|| with(true)), clock: clock.clone() }
     }
 
     /// One try; never longer than [`DELIVERY_MS`]. `private`: this delivery may use the sandbox's way, if there is one.

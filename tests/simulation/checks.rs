@@ -3,6 +3,7 @@
 use crate::bank::{Kind as BankKind, Op, State as BankState};
 use crate::client::Told;
 use crate::seed::World;
+use crate::shop;
 use fuda::db::{Db, Value};
 use fuda::ledger::chain;
 use fuda::pay::books::{self, Checked};
@@ -32,6 +33,7 @@ pub async fn all(world: &World) -> Result<u64, String> {
         was_told_the_truth(told, &by_id)?;
     }
     tokens(world, &db, &all).await?;
+    shop::check(world, &db, &all).await?;
     let open = count(&db, "SELECT COUNT(*) FROM idempotency WHERE settled = 0", vec![]).await;
     if open > 0 {
         return Err(format!("{open} keys have no final answer"));

@@ -85,6 +85,7 @@ impl Client {
     fn charge(&self, mark: &str, amount: u64) -> Option<Value> {
         let mut body = json!({
             "amount": amount, "currency": "JPY", "merchant_id": self.world.merchant_id, "merchant_txn_ref": mark,
+            "return_url": {"webhook_url": crate::shop::URL},
             "billing_address": {"country": "JP", "email": "a@example.jp", "phone_number": "1", "address1": "1", "city": "東京"},
         });
         if self.dice.chance(600) {

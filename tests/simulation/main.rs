@@ -10,6 +10,7 @@ mod bank;
 mod checks;
 mod client;
 mod seed;
+mod shop;
 mod weather;
 
 use fuda::db::{MIGRATIONS, Memory};

@@ -3,11 +3,12 @@
 use crate::bank::{Bank, Line};
 use crate::checks;
 use crate::client::{Client, Known, Told, pause};
+use crate::shop::{Ears, Road};
 use crate::weather::{Dice, Life, Sky};
 use axum::Router;
 use fuda::app::App;
 use fuda::clock::Clock;
-use fuda::db::{Db, Memory, Simulated};
+use fuda::db::{Db, Memory, Simulated, Stmt};
 use fuda::directory::{Directory, MerchantSpec};
 use fuda::http::{router, service::Probe};
 use fuda::id::TransactionId;
@@ -15,12 +16,14 @@ use fuda::ledger::chain::Sealer;
 use fuda::money::Currency;
 use fuda::pay::recover::{self, Verdict};
 use fuda::pay::store;
+use fuda::pay::teller::Teller;
 use fuda::pay::worker::Worker;
 use fuda::random::Random;
 use fuda::vault::{KeySource, Vault};
+use fuda::webhook::courier::Courier;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use tokio_util::task::TaskTracker;
 
 /// 2026-11-24, noon; the day does not matter.
@@ -43,6 +46,8 @@ pub struct World {
     pub calm: Arc<AtomicBool>,
     pub merchant_id: String,
     pub secret: String,
+    webhook_secret: String,
+    pub ears: Ears,
     pub tokens: Mutex<Vec<String>>,
     pub told: Mutex<Vec<Told>>,
     /// Tokens whose deletion was asked for; it may have taken place without an answer.
@@ -134,6 +139,9 @@ async fn drain(world: &Arc<World>) -> Result<u64, String> {
     while world.clock.now() < end {
         pause(1_000).await;
         let now = world.clock.now();
+        // A webhook that waits for hours is sent again by an operator.
+        let wait = "UPDATE jobs SET due_at = $1, run_at = $1 WHERE kind = 4 AND due_at > $1 + 60000";
+        db.write(vec![Stmt::new(wait, vec![now.into()])]).await.map_err(|error| format!("{error:?}"))?;
         let open = store::unresolved(&db, i64::MAX, 1_000).await.map_err(|error| format!("{error:?}"))?;
         let jobs =
             checks::count(&db, "SELECT COUNT(*) FROM jobs WHERE kind <> 2 OR due_at <= $1", vec![now.into()]).await;
@@ -193,6 +201,8 @@ impl World {
             calm,
             merchant_id: made.merchant_id,
             secret: made.secret_key.unwrap(),
+            webhook_secret: made.webhook_secret.unwrap(),
+            ears: Ears::default(),
             tokens: Mutex::default(),
             told: Mutex::default(),
             deletes: Mutex::default(),
@@ -229,6 +239,8 @@ impl World {
             db,
             vault,
             sandbox: Arc::new(line),
+            courier: self.courier(&life, dice),
+            nudge: Arc::default(),
             clock: self.clock.clone(),
             random: self.random.clone(),
             tasks: TaskTracker::new(),
@@ -243,6 +255,18 @@ impl World {
         self.processes.lock().unwrap().push(process.clone());
         tokio::spawn(rounds(process.clone(), 900 + dice.below(300)));
         Some(process)
+    }
+
+    fn courier(&self, life: &Arc<Life>, dice: &Dice) -> Courier {
+        static TLS: LazyLock<rustls::ClientConfig> = LazyLock::new(|| fuda::tls::client().unwrap());
+        let road = Road {
+            ears: self.ears.clone(),
+            secret: self.webhook_secret.clone(),
+            life: life.clone(),
+            dice: Dice::new(dice.below(u64::MAX)),
+            clock: self.clock.clone(),
+        };
+        Courier::new(Arc::new(road), &TLS, &[80], false, &self.clock)
     }
 
     fn forget(&self, gone: &Arc<Process>) {
@@ -306,13 +330,16 @@ fn calm_sky(dice: &Dice, clock: &Clock) -> Sky {
 /// What every process does each second; a round that panics is not the last one.
 async fn rounds(process: Arc<Process>, every_ms: u64) {
     let worker = Worker::new(&process.app);
+    let teller = Teller::new(&process.app);
     let sealer = Arc::new(tokio::sync::Mutex::new(Sealer::default()));
     let mut number = 0_u32;
     while !process.life.is_dead() {
         let (worker, app, sealer) = (worker.clone(), process.app.clone(), sealer.clone());
+        let teller = teller.clone();
         number += 1;
         let round = tokio::spawn(async move {
             worker.round().await?;
+            teller.round().await?;
             if number.is_multiple_of(5) {
                 sealer.lock().await.round(&app.db, &app.vault, app.clock.now()).await?;
             }

@@ -1,6 +1,8 @@
 //! Examples of the document. The answers are made by the code that makes the real ones, from one imagined charge; a
 //! story sends the requests to a running gateway and compares.
 
+mod webhooks;
+
 use super::super::answer::{About, refusal};
 use super::super::fields::CHARGE;
 use super::super::shape;
@@ -71,6 +73,9 @@ pub fn of_answer(method: &str, path: &str, status: u16) -> &'static [&'static st
         ("post", "tokens", 201) => &["token_stored"],
         ("get" | "patch", "tokens/{id}", 200) => &["token"],
         ("delete", "tokens/{id}", 200) => &["token_deleted"],
+        ("get", "webhooks", 200) => &["webhook_list"],
+        ("post", "webhooks/{id}/retry", 200) => &["webhook_again"],
+        ("get", "events", 200) => &["event_feed"],
         _ => &[],
     }
 }
@@ -138,6 +143,7 @@ fn answers() -> Option<Vec<(String, Value)>> {
     found.push(example("status", "An approved purchase", &status()));
     found.push(example("status_list", "One charge with this reference", &list));
     found.extend(tokens()?);
+    found.extend(webhooks::of(&purchase)?);
     let story = explain::tell(&purchase, &Traces { sealed: Some((1, false)), ..Traces::default() }, MADE_AT);
     found.push(example("story", "The first and the last line of a purchase's story", &story));
     Some(found)
