@@ -132,11 +132,16 @@ fn country(text: &str) -> Result<String, Error> {
 }
 
 fn hold_ms(text: &str) -> Result<i64, Error> {
+    time_ms(text)
+        .filter(|ms| (1_000..=31 * 24 * 60 * 60 * 1000).contains(ms))
+        .ok_or_else(|| Error::internal("--hold takes a time from 1s to 31d, such as 7d or 36h"))
+}
+
+/// A length of time as people write it, `36h` or `7d` of 24 hours, in milliseconds.
+pub fn time_ms(text: &str) -> Option<i64> {
     let days = jiff::SpanRelativeTo::days_are_24_hours();
     let span = text.parse::<jiff::Span>().ok().and_then(|span| span.to_duration(days).ok());
-    let ms = span.and_then(|span| i64::try_from(span.as_millis()).ok());
-    ms.filter(|ms| (1_000..=31 * 24 * 60 * 60 * 1000).contains(ms))
-        .ok_or_else(|| Error::internal("--hold takes a time from 1s to 31d, such as 7d or 36h"))
+    span.and_then(|span| i64::try_from(span.as_millis()).ok()).filter(|ms| *ms >= 0)
 }
 
 fn currencies(texts: &[String]) -> Result<Vec<Currency>, Error> {
@@ -151,7 +156,7 @@ fn currencies(texts: &[String]) -> Result<Vec<Currency>, Error> {
     Ok(found)
 }
 
-async fn existing_entity(store: &Store, text: &str) -> Result<EntityId, Error> {
+pub async fn existing_entity(store: &Store, text: &str) -> Result<EntityId, Error> {
     let unknown = || Error::internal("there is no such entity: fuda merchant list shows them");
     let id = EntityId::parse(text).ok_or_else(unknown)?;
     if store.directory.entity_exists(id).await? { Ok(id) } else { Err(unknown()) }

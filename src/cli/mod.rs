@@ -8,6 +8,7 @@ mod keys;
 mod reconcile;
 mod serve;
 mod store;
+mod webhooks;
 
 use crate::config::{Config, GlobalArgs, ServeArgs};
 use crate::error::Error;
@@ -46,6 +47,9 @@ enum Command {
     Ledger(books::LedgerCommand),
     /// Compare with the acquirer's own record; exit 1 when they differ
     Reconcile(reconcile::ReconcileArgs),
+    /// Look at what merchants were told, send it again, change the signing secret
+    #[command(subcommand)]
+    Webhooks(webhooks::WebhooksCommand),
     /// Measure payments per second on this machine, beside the bare engine
     Bench(bench::BenchArgs),
     /// Bring the database to this version's schema
@@ -89,6 +93,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         Some(Command::Transactions(args)) => books::transactions(&config, args).await,
         Some(Command::Ledger(command)) => books::ledger(&config, command).await,
         Some(Command::Reconcile(args)) => reconcile::reconcile(&config, args).await,
+        Some(Command::Webhooks(command)) => webhooks::webhooks(&config, command).await,
         Some(Command::Bench(args)) => bench::bench(&config, args).await,
         Some(Command::Migrate { json }) => store::migrate(&config, json).await,
     }

@@ -6,7 +6,7 @@ use super::transaction::Transaction;
 use crate::app::App;
 use crate::clock::{Millis, timestamp};
 use crate::codes::Code;
-use crate::db::Written;
+use crate::db::{Db, Written};
 use crate::directory::Caller;
 use crate::error::Error;
 use crate::id::{EventId, TransactionId};
@@ -140,26 +140,29 @@ async fn view(app: &App, event: &Event, transaction: &Transaction) -> Result<Web
 /// Sends it again at once. `None` for an id that is not the caller's.
 pub async fn retry(app: &App, caller: Caller, id: EventId) -> Result<Option<WebhookAnswer>, Error> {
     let Some(event) = webhook::find(&app.db, caller, id).await? else { return Ok(None) };
-    let transaction = send_again(app, &event).await?;
+    let none = || Error::new(Code::Err1005).with_detail("The request named no webhook_url: the event is in the feed only.");
+    let Resend::Due(transaction) = resend(&app.db, &event, app.database_now()).await? else { return Err(none()) };
     app.nudge.notify_one();
     let event = webhook::find(&app.db, caller, id).await?.unwrap_or(event);
     let webhook = view(app, &event, &transaction).await?;
     Ok(Some(WebhookAnswer { success: true, status_code: 200, is_live: caller.live, webhook }))
 }
 
-/// Any event, in a run of the schedule of its own.
-///
-/// # Errors
-/// ERR1005 for an event that has no URL to go to.
-pub async fn send_again(app: &App, event: &Event) -> Result<Transaction, Error> {
-    let transaction = store::reread(&app.db, event.transaction).await?;
+pub enum Resend {
+    Due(Box<Transaction>),
+    /// Its request named none.
+    NoUrl,
+}
+
+/// Makes an event due, whatever has become of it; a run of the schedule begins anew.
+pub async fn resend(db: &Db, event: &Event, due_at: Millis) -> Result<Resend, Error> {
+    let transaction = store::reread(db, event.transaction).await?;
     let transaction = transaction.ok_or_else(|| Error::internal("an event's transaction is gone"))?;
     let lane = transaction.details.return_url.webhook_url.as_deref().and_then(guard::lane);
-    let none = || Error::new(Code::Err1005).with_detail("The request named no webhook_url: the event is in the feed only.");
-    let lane = lane.ok_or_else(none)?;
-    match app.db.write(webhook::again(event, &lane, app.database_now())).await? {
-        Written::Applied(_) => Ok(transaction),
-        Written::GuardFailed(_) => Err(none()),
+    let Some(lane) = lane else { return Ok(Resend::NoUrl) };
+    match db.write(webhook::again(event, &lane, due_at)).await? {
+        Written::Applied(_) => Ok(Resend::Due(Box::new(transaction))),
+        Written::GuardFailed(_) => Ok(Resend::NoUrl),
         Written::Ambiguous => Err(Error::internal("the database was lost while a webhook was being sent again")),
     }
 }
