@@ -98,7 +98,9 @@ async fn tell(app: App, stop: CancellationToken) {
         let teller = teller.clone();
         match tokio::spawn(async move { teller.round().await }).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(cause = error.cause(), "a round of webhooks failed: the next one tries again"),
+            Ok(Err(error)) => {
+                tracing::error!(cause = error.cause(), "a round of webhooks failed: the next one tries again")
+            }
             Err(_) => tracing::error!("a round of webhooks panicked: the next one tries again"),
         }
         let waited = stop.run_until_cancelled(app.clock.within(worker::ROUND_MS, app.nudge.notified())).await;

@@ -203,7 +203,10 @@ async fn rotate(store: &Store, args: &RotateArgs) -> Result<(), Error> {
     let secret = secrets::rotate(both, caller, (now, now + overlap), &operator(), &store.random).await?;
     let until = timestamp(now + overlap);
     if args.json {
-        println!("{}", json!({"entity_id": entity, "is_live": args.live, "webhook_secret": secret, "both_until": until}));
+        println!(
+            "{}",
+            json!({"entity_id": entity, "is_live": args.live, "webhook_secret": secret, "both_until": until})
+        );
     } else {
         println!("New webhook secret: {secret}\nKeep it now: it is not shown again.");
         println!("Webhooks carry both signatures until {until}: change the receiver by then.");

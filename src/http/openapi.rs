@@ -7,7 +7,7 @@ mod examples;
 use super::shape::{Field, Kind};
 use super::{answer, status};
 use crate::codes::{Code, MEANINGS};
-use crate::pay::{envelope, explain, told, tokens};
+use crate::pay::{envelope, explain, tokens, told};
 use axum::response::Response;
 use endpoints::{ENDPOINTS, Endpoint};
 use serde_json::{Map, Value, json};
@@ -79,7 +79,8 @@ fn operation(endpoint: &Endpoint) -> Value {
     let mut parameters = Vec::new();
     if endpoint.path.contains("{id}") {
         let event = json!({"type": "string", "pattern": "^evt_[0-9a-f]{32}$"});
-        let schema = if endpoint.path.contains("/webhooks/") { event } else { json!({"type": "string", "format": "uuid"}) };
+        let schema =
+            if endpoint.path.contains("/webhooks/") { event } else { json!({"type": "string", "format": "uuid"}) };
         parameters.push(json!({"name": "id", "in": "path", "required": true, "schema": schema}));
     }
     for (name, required, description) in endpoint.query {

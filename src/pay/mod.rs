@@ -19,8 +19,8 @@ pub mod state;
 pub mod store;
 pub mod tell;
 pub mod teller;
-pub mod told;
 pub mod tokens;
+pub mod told;
 pub mod transaction;
 pub mod worker;
 

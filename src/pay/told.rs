@@ -140,7 +140,8 @@ async fn view(app: &App, event: &Event, transaction: &Transaction) -> Result<Web
 /// Sends it again at once. `None` for an id that is not the caller's.
 pub async fn retry(app: &App, caller: Caller, id: EventId) -> Result<Option<WebhookAnswer>, Error> {
     let Some(event) = webhook::find(&app.db, caller, id).await? else { return Ok(None) };
-    let none = || Error::new(Code::Err1005).with_detail("The request named no webhook_url: the event is in the feed only.");
+    let none =
+        || Error::new(Code::Err1005).with_detail("The request named no webhook_url: the event is in the feed only.");
     let Resend::Due(transaction) = resend(&app.db, &event, app.database_now()).await? else { return Err(none()) };
     app.nudge.notify_one();
     let event = webhook::find(&app.db, caller, id).await?.unwrap_or(event);

@@ -32,14 +32,8 @@ pub enum Delivery {
     Refused = 5,
 }
 
-const DELIVERIES: [Delivery; 6] = [
-    Delivery::None,
-    Delivery::Waiting,
-    Delivery::Delivered,
-    Delivery::Failed,
-    Delivery::Gone,
-    Delivery::Refused,
-];
+const DELIVERIES: [Delivery; 6] =
+    [Delivery::None, Delivery::Waiting, Delivery::Delivered, Delivery::Failed, Delivery::Gone, Delivery::Refused];
 
 impl Delivery {
     pub fn name(self) -> &'static str {
@@ -115,15 +109,7 @@ pub fn record(news: &News<'_>) -> Vec<Stmt> {
     let mut rows = vec![Stmt::new(
         "INSERT INTO events (id, entity_id, live, transaction_id, first_id, created_at, delivery, tries, step) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0)",
-        args![
-            news.id,
-            news.caller.entity,
-            news.caller.live,
-            news.transaction,
-            news.first,
-            news.now,
-            delivery as i64
-        ],
+        args![news.id, news.caller.entity, news.caller.live, news.transaction, news.first, news.now, delivery as i64],
     )];
     rows.extend(lane.map(|lane| jobs::enqueue_delivery(news.id, &lane, news.due_at)));
     rows
@@ -188,10 +174,11 @@ pub fn moved(event: &Event, delivery: Delivery, step: i64) -> Stmt {
     Stmt::new(sql, args![event.id, delivery as i64, step])
 }
 
-/// Part of the write that lets later events go: the next ones that have not been tried are due now.
+/// Part of the write that lets later events go: the next ones that have not been tried are due now. A lease, whose end is
+/// not when the job is due, is left alone: its worker looks by itself.
 pub fn let_followers_go(event: &Event, now: Millis) -> Stmt {
     Stmt::new(
-        "UPDATE jobs SET run_at = $3 WHERE kind = 4 AND run_at > $3 AND subject IN \
+        "UPDATE jobs SET run_at = $3 WHERE kind = 4 AND run_at > $3 AND run_at = due_at AND subject IN \
          (SELECT id FROM events WHERE first_id = $1 AND number > $2 AND delivery = 1 AND tries = 0 \
           ORDER BY number LIMIT 8)",
         args![event.first, event.number, now],
@@ -206,8 +193,7 @@ pub fn again(event: &Event, lane: &str, due_at: Millis) -> Vec<Stmt> {
 
 /// `None` for an unknown id, another entity's and the other mode's.
 pub async fn find(db: &Db, caller: Caller, id: EventId) -> Result<Option<Event>, Error> {
-    let sql =
-        concat!("SELECT ", columns!(), " FROM events e WHERE e.id = $1 AND e.entity_id = $2 AND e.live = $3");
+    let sql = concat!("SELECT ", columns!(), " FROM events e WHERE e.id = $1 AND e.entity_id = $2 AND e.live = $3");
     db.rows(sql, args![id, caller.entity, caller.live]).await?.first().map(event).transpose()
 }
 

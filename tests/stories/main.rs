@@ -11,10 +11,13 @@ mod faults;
 mod follow;
 mod lost;
 mod operator;
+mod receiver;
+mod receivers;
 mod refusals;
 mod schema;
 mod secrets;
 mod tokens;
+mod webhooks;
 mod world;
 
 use libtest_mimic::{Arguments, Trial};
@@ -84,6 +87,17 @@ fn all() -> Vec<(&'static str, Story)> {
         examples::of_what_follows_are_true,
         schema::every_answer_is_as_documented,
         secrets::canary,
+        webhooks::told_and_signed,
+        webhooks::every_result_is_told,
+        webhooks::killed_before_it_is_told,
+        webhooks::tried_again,
+        webhooks::secrets_change,
+        webhooks::in_order,
+        webhooks::the_feed,
+        receivers::ten_thousand_payments,
+        receivers::two_processes_tell_once,
+        receivers::addresses_that_are_not_public,
+        receivers::over_tls,
     ]
 }
 

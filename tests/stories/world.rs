@@ -94,6 +94,10 @@ impl Server {
         }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL: nothing is finished, nothing is flushed.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

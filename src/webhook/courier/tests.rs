@@ -181,7 +181,9 @@ async fn a_name_that_changes_gains_nothing() {
     assert_eq!(*network.connected.lock().unwrap(), ["93.184.216.34:8080".parse().unwrap()]);
     // The next try resolves anew, and is refused.
     let courier = courier(&network, false);
-    assert!(courier.deliver(letter("http://turns.example:8080/", false), false).await.problem.unwrap().contains("loopback"));
+    assert!(
+        courier.deliver(letter("http://turns.example:8080/", false), false).await.problem.unwrap().contains("loopback")
+    );
     assert_eq!(network.connected.lock().unwrap().len(), 1);
 }
 
