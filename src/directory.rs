@@ -80,6 +80,8 @@ pub struct NewKey {
     pub id: String,
     pub api_key: String,
     pub secret_key: String,
+    /// Of an entity's first pair in a mode.
+    pub webhook_secret: Option<String>,
     digests: [[u8; 32]; 2],
 }
 
@@ -188,7 +190,7 @@ impl Directory {
         let has_keys = "SELECT 1 FROM api_keys WHERE entity_id = $1 AND live = $2 LIMIT 1";
         let first = self.db.rows(has_keys, args![entity_id, spec.live]).await?.is_empty();
         let key = first.then(|| self.new_key(spec.live, random));
-        let secret = first.then(|| format!("whsec_{}", BASE64.encode(random.bytes::<32>())));
+        let secret = first.then(|| new_webhook_secret(random));
         let merchant_id = self.next_merchant_id(&spec.country).await?;
         let currencies: Vec<&str> = spec.currencies.iter().map(Currency::code).collect();
         writes.push(Stmt::new(
@@ -205,14 +207,9 @@ impl Directory {
             ],
         ));
         if let (Some(key), Some(secret)) = (&key, &secret) {
-            writes.push(key.insert(entity_id, spec.live, now));
-            let bound = Bound { entity: entity_id, live: spec.live, owner: Owner::WebhookSecret };
-            let sealed = self.vault.seal_text(&bound, secret)?;
-            writes.push(Stmt::new(
-                "INSERT INTO webhook_secrets (entity_id, live, key_id, wrapped_key, sealed, created_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6)",
-                args![entity_id, spec.live, sealed.key_id, sealed.wrapped_key, sealed.ciphertext, now],
-            ));
+            let caller = Caller { entity: entity_id, live: spec.live };
+            writes.push(key.insert(caller.entity, caller.live, now));
+            writes.push(self.first_webhook_secret(caller, secret, now)?);
         }
         self.change(writes).await?;
         Ok(NewMerchant {
@@ -231,9 +228,27 @@ impl Directory {
 
     /// One more key pair for an entity, so that keys can be changed without a pause.
     pub async fn add_key(&self, entity: EntityId, live: bool, clock: &Clock, random: &Random) -> Result<NewKey, Error> {
-        let key = self.new_key(live, random);
-        self.change(vec![key.insert(entity, live, clock.now())]).await?;
+        let mut key = self.new_key(live, random);
+        let mut writes = vec![key.insert(entity, live, clock.now())];
+        let has_secret = "SELECT 1 FROM webhook_secrets WHERE entity_id = $1 AND live = $2";
+        if self.db.rows(has_secret, args![entity, live]).await?.is_empty() {
+            // The entity's first pair in this mode.
+            let secret = new_webhook_secret(random);
+            writes.push(self.first_webhook_secret(Caller { entity, live }, &secret, clock.now())?);
+            key.webhook_secret = Some(secret);
+        }
+        self.change(writes).await?;
         Ok(key)
+    }
+
+    fn first_webhook_secret(&self, caller: Caller, secret: &str, now: i64) -> Result<Stmt, Error> {
+        let bound = Bound { entity: caller.entity, live: caller.live, owner: Owner::WebhookSecret };
+        let sealed = self.vault.seal_text(&bound, secret)?;
+        Ok(Stmt::new(
+            "INSERT INTO webhook_secrets (entity_id, live, key_id, wrapped_key, sealed, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6)",
+            args![caller.entity, caller.live, sealed.key_id, sealed.wrapped_key, sealed.ciphertext, now],
+        ))
     }
 
     /// `false` when there is no such key in force.
@@ -275,7 +290,7 @@ impl Directory {
         let api_key = format!("pk_{mode}_{}", word(random));
         let secret_key = format!("sk_{mode}_{}", word(random));
         let digests = [self.vault.credential_digest(&api_key), self.vault.credential_digest(&secret_key)];
-        NewKey { id: format!("key_{}", &word(random)[..12]), api_key, secret_key, digests }
+        NewKey { id: format!("key_{}", &word(random)[..12]), api_key, secret_key, webhook_secret: None, digests }
     }
 }
 
@@ -284,6 +299,11 @@ impl NewKey {
         let [api_key, secret_key] = self.digests;
         Stmt::new(INSERT_KEY, args![self.id.as_str(), entity, live, api_key, secret_key, now])
     }
+}
+
+/// The key that an entity's webhooks of one mode are signed with, as its merchant keeps it: 256 random bits.
+pub fn new_webhook_secret(random: &Random) -> String {
+    format!("whsec_{}", BASE64.encode(random.bytes::<32>()))
 }
 
 /// 192 random bits in URL-safe letters.

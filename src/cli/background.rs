@@ -114,6 +114,7 @@ async fn forget(app: &App) -> Result<(), Error> {
     idempotency::purge(app).await?;
     // A long past is gone through at once, in small writes.
     while retention::round(app).await? > 0 {}
+    while retention::events(app).await? > 0 {}
     Ok(())
 }
 

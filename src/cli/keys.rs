@@ -202,10 +202,13 @@ async fn new_key(config: &Config, store: &Store, entity: &str, live: bool, json:
     let key = store.directory.add_key(entity, live, &store.clock, &store.random).await?;
     if json {
         let line = serde_json::json!({"id": key.id, "entity_id": entity, "api_key": key.api_key,
-            "secret_key": key.secret_key, "is_live": live});
+            "secret_key": key.secret_key, "webhook_secret": key.webhook_secret, "is_live": live});
         println!("{line}");
     } else {
         println!("Key pair {}:\n  x-api-key:  {}\n  secret key: {}", key.id, key.api_key, key.secret_key);
+        if let Some(secret) = &key.webhook_secret {
+            println!("  webhook secret: {secret}");
+        }
         println!("Keep them now: they are not shown again. To end an older pair: fuda key revoke ID");
     }
     Ok(())

@@ -3,8 +3,8 @@
 //! line in English and Japanese, made from the rows that the payment left; nothing in it was secret in them.
 
 use super::attempts::{self, Answered, Attempt, Message};
-use super::store;
 use super::transaction::{Kind, Source, State, Transaction};
+use super::{store, told};
 use crate::acquirer::Initiator;
 use crate::app::App;
 use crate::clock::{Millis, timestamp};
@@ -16,6 +16,8 @@ use crate::jobs;
 use crate::ledger::{self, ACCOUNTS, Account, Entry};
 use crate::money::Money;
 use crate::response_codes::{self, Retry};
+use crate::webhook::courier::Tried;
+use crate::webhook::{self, Delivery};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -34,7 +36,7 @@ pub struct Story {
 #[derive(Serialize, ToSchema)]
 pub struct Line {
     pub at: String,
-    /// A stable word: `asked`, `vault`, `risk`, `sent`, `answered`, `ledger`, `followed_by`, `result`, `planned`.
+    /// A stable word: `asked`, `vault`, `risk`, `sent`, `answered`, `ledger`, `followed_by`, `webhook`, `result`, `planned`.
     pub step: &'static str,
     pub en: String,
     pub ja: String,
@@ -59,6 +61,7 @@ pub struct Traces {
     pub entries: Vec<Entry>,
     pub children: Vec<Transaction>,
     pub planned: Vec<Planned>,
+    pub told: Vec<(webhook::Event, Vec<Tried>)>,
 }
 
 /// A job that waits for the transaction.
@@ -75,6 +78,7 @@ pub async fn story(app: &App, found: &Transaction) -> Result<Story, Error> {
         entries: ledger::of_transaction(&app.db, found.id).await?,
         children: store::children(app, found.id).await?,
         planned: planned(app, found.id).await?,
+        told: told(app, found).await?,
     };
     Ok(tell(found, &traces, app.clock.now()))
 }
@@ -85,6 +89,15 @@ async fn sealed(app: &App, id: TransactionId) -> Result<Option<(i64, bool)>, Err
     let Some(row) = rows.first() else { return Ok(None) };
     let erased = row.int(1)? != 0;
     Ok(row.opt_int(0)?.map(|key| (key, erased)))
+}
+
+async fn told(app: &App, found: &Transaction) -> Result<Vec<(webhook::Event, Vec<Tried>)>, Error> {
+    let mut told = Vec::new();
+    for event in told::events_of(app, found).await? {
+        let tries = webhook::tries(&app.db, event.id).await?;
+        told.push((event, tries));
+    }
+    Ok(told)
 }
 
 async fn planned(app: &App, id: TransactionId) -> Result<Vec<Planned>, Error> {
@@ -113,6 +126,9 @@ pub fn tell(found: &Transaction, traces: &Traces, now: Millis) -> Story {
     }
     let end = traces.attempts.iter().filter_map(|attempt| attempt.answered_at).max().unwrap_or(found.created_at);
     result(&mut lines, found, end);
+    for (event, tries) in &traces.told {
+        heard(&mut lines, event, tries);
+    }
     for job in &traces.planned {
         waits(&mut lines, job, now);
     }
@@ -281,6 +297,40 @@ fn result(lines: &mut Lines, found: &Transaction, at: Millis) {
         }
     };
     lines.add(at, "result", en, ja);
+}
+
+/// Whether the merchant's receiver heard of it.
+fn heard(lines: &mut Lines, event: &webhook::Event, tries: &[Tried]) {
+    let id = event.id;
+    let (en, ja) = match event.delivery {
+        Delivery::None => (
+            format!("Event {id}: no webhook_url was given, so it is in the feed only."),
+            format!("イベント {id}：webhook_url の指定なし。フィードのみ。"),
+        ),
+        _ => (format!("Event {id}: the merchant is told."), format!("イベント {id}：加盟店に通知。")),
+    };
+    lines.add(event.created_at, "webhook", en, ja);
+    for one in tries {
+        let (en, ja) = match (one.status, &one.problem) {
+            (Some(status), _) => (
+                format!("The webhook's receiver answered {status} in {} ms.", one.ms),
+                format!("Webhook の受信側の応答 {status}（{} ミリ秒）。", one.ms),
+            ),
+            (None, problem) => {
+                let why = problem.as_deref().unwrap_or("no answer");
+                (format!("The webhook was not delivered; {why}."), format!("Webhook は未達（{why}）。"))
+            }
+        };
+        lines.add(one.at, "webhook", en, ja);
+    }
+    let (en, ja) = match event.delivery {
+        Delivery::Failed => ("The webhook's tries are over.", "Webhook の再送は終了。"),
+        Delivery::Gone => ("The receiver wants no more of it (410).", "受信側が終了を要求（410）。"),
+        Delivery::Refused => ("The webhook is not tried again.", "Webhook の再送はしない。"),
+        Delivery::None | Delivery::Waiting | Delivery::Delivered => return,
+    };
+    let at = tries.last().map_or(event.created_at, |one| one.at + one.ms);
+    lines.add(at, "webhook", en.to_owned(), ja.to_owned());
 }
 
 fn waits(lines: &mut Lines, job: &Planned, now: Millis) {

@@ -4,12 +4,18 @@
 use crate::app::App;
 use crate::db::{Stmt, args};
 use crate::error::Error;
+use crate::webhook;
 
 /// The window, milliseconds.
 const WINDOW_MS: i64 = 400 * 24 * 60 * 60 * 1000;
 
 /// How many payments one round looks at; the next round goes on from there.
 const SEEN_AT_ONCE: i64 = 1_000;
+
+/// The feed goes as far back as the cards; how many events this round forgot.
+pub async fn events(app: &App) -> Result<usize, Error> {
+    webhook::forget(&app.db, app.clock.now() - WINDOW_MS).await
+}
 
 /// Erases the next cards that are past their window; how many payments it has gone through. A mark of how far it has come is
 /// all that it needs. The mark stops before the first payment that is not past: payments stand only nearly in the order

@@ -8,7 +8,7 @@ pub mod secrets;
 pub mod sign;
 
 use crate::clock::Millis;
-use crate::db::{Db, Row, Stmt, args};
+use crate::db::{Db, Row, Stmt, Written, args};
 use crate::directory::Caller;
 use crate::error::Error;
 use crate::id::{EntityId, EventId, TransactionId};
@@ -237,6 +237,20 @@ pub async fn page(db: &Db, after: i64, since: Millis, limit: i64) -> Result<Vec<
 pub async fn highest(db: &Db) -> Result<i64, Error> {
     let rows = db.rows("SELECT COALESCE(MAX(number), 0) FROM events", vec![]).await?;
     rows.first().map_or(Ok(0), |row| row.int(0))
+}
+
+/// Forgets events from before `limit` and their tries, at most 1,000; how many.
+pub async fn forget(db: &Db, limit: Millis) -> Result<usize, Error> {
+    let tries = "DELETE FROM webhook_tries WHERE event_id IN \
+                 (SELECT id FROM (SELECT id, created_at FROM events ORDER BY number LIMIT 1000) AS old \
+                  WHERE created_at < $1)";
+    let events = "DELETE FROM events WHERE number IN \
+                  (SELECT number FROM (SELECT number, created_at FROM events ORDER BY number LIMIT 1000) AS old \
+                   WHERE created_at < $1) RETURNING number";
+    match db.write(vec![Stmt::new(tries, args![limit]), Stmt::new(events, args![limit])]).await? {
+        Written::Applied(rows) => Ok(rows.len()),
+        Written::GuardFailed(_) | Written::Ambiguous => Ok(0),
+    }
 }
 
 /// When a waiting event is tried next, if its job is there.

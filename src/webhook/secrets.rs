@@ -5,7 +5,7 @@ use super::sign::Secret;
 use crate::audit::Deed;
 use crate::clock::Millis;
 use crate::db::{Db, Row, Stmt, Written, args};
-use crate::directory::Caller;
+use crate::directory::{Caller, new_webhook_secret};
 use crate::error::Error;
 use crate::random::Random;
 use crate::vault::{Bound, Owner, Sealed, Vault};
@@ -62,7 +62,7 @@ pub async fn rotate(
     who: &str,
     random: &Random,
 ) -> Result<String, Error> {
-    let text = Secret::generate(random);
+    let text = new_webhook_secret(random);
     let sealed = vault.seal_text(&bound(caller), &text)?;
     let write = Stmt::new(
         "INSERT INTO webhook_secrets (entity_id, live, key_id, wrapped_key, sealed, created_at) \

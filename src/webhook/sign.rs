@@ -1,7 +1,6 @@
 //! Signatures in the Standard Webhooks way (contract section 9): `v1,` and the base64 of HMAC-SHA256 over
 //! `id.timestamp.body`, under the secret's own bytes.
 
-use crate::random::Random;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,11 +14,6 @@ impl Secret {
     pub fn parse(text: &str) -> Option<Secret> {
         let key = zeroize::Zeroizing::new(BASE64.decode(text.strip_prefix(PREFIX)?).ok()?);
         (!key.is_empty()).then(|| Secret(hmac::Key::new(hmac::HMAC_SHA256, &key)))
-    }
-
-    /// 256 random bits, in the form that is shown to the merchant once.
-    pub fn generate(random: &Random) -> String {
-        format!("{PREFIX}{}", BASE64.encode(random.bytes::<32>()))
     }
 
     fn sign(&self, id: &str, timestamp_s: i64, body: &str) -> String {
@@ -39,6 +33,8 @@ pub fn header(secrets: &[Secret], id: &str, timestamp_s: i64, body: &str) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::new_webhook_secret;
+    use crate::random::Random;
 
     /// The two vectors that the Standard Webhooks libraries share.
     #[test]
@@ -68,7 +64,7 @@ mod tests {
 
     #[test]
     fn secrets_and_what_is_none() {
-        assert!(Secret::parse(&Secret::generate(&Random::seeded(1))).is_some());
+        assert!(Secret::parse(&new_webhook_secret(&Random::seeded(1))).is_some());
         for text in ["", "whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_札", "whsec_*"] {
             assert!(Secret::parse(text).is_none(), "{text}");
         }
