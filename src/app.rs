@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::db::Db;
 use crate::directory::Directory;
 use crate::random::Random;
+use crate::risk::Risk;
 use crate::vault::Vault;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -16,6 +17,7 @@ pub struct App {
     pub db: Db,
     pub vault: Vault,
     pub directory: Directory,
+    pub risk: Risk,
     pub sandbox: Arc<dyn Acquirer>,
     pub clock: Clock,
     pub random: Random,

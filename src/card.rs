@@ -56,6 +56,11 @@ impl Pan {
         &self.digits[..6]
     }
 
+    /// The BIN of ISO/IEC 7812-1:2017; a number has 12 digits at least.
+    pub fn first8(&self) -> &str {
+        &self.digits[..8]
+    }
+
     pub fn last4(&self) -> &str {
         &self.digits[self.digits.len() - 4..]
     }

@@ -28,7 +28,7 @@ pub struct Merchant {
 }
 
 /// Who called: an entity in one mode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
     pub entity: EntityId,
     pub live: bool,

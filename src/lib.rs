@@ -7,6 +7,8 @@ pub mod http;
 pub mod pay;
 // What every flow is given.
 pub mod app;
+// May it go on?
+pub mod risk;
 // Ask the bank; keep the card; who may call; write it down; what happens later; what people did by hand.
 pub mod acquirer;
 pub mod audit;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The lower the rank, the deeper the layer; a module imports its own rank's modules only where the list says so.
-const RANKS: [(&str, u32); 25] = [
+const RANKS: [(&str, u32); 26] = [
     ("address", 0),
     ("card", 0),
     ("clock", 0),
@@ -22,14 +22,15 @@ const RANKS: [(&str, u32); 25] = [
     ("ledger", 3),
     ("directory", 3),
     ("acquirer", 3),
-    ("app", 4),
-    ("pay", 5),
-    ("http", 6),
-    ("config", 7),
-    ("telemetry", 7),
-    ("cli", 8),
-    ("lib", 9),
-    ("main", 9),
+    ("risk", 4),
+    ("app", 5),
+    ("pay", 6),
+    ("http", 7),
+    ("config", 8),
+    ("telemetry", 8),
+    ("cli", 9),
+    ("lib", 10),
+    ("main", 10),
 ];
 
 /// File and how often it calls `expose()` outside its tests.

@@ -9,6 +9,7 @@ use crate::jobs::{self, KINDS};
 use crate::ledger::chain::Sealer;
 use crate::pay::worker::{self, Worker};
 use crate::pay::{idempotency, recover, retention};
+use crate::risk;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -28,6 +29,7 @@ pub async fn run(app: App, metrics: PrometheusHandle, stop: CancellationToken) {
     let sealer = Arc::new(Mutex::new(Sealer::default()));
     let currencies = Arc::new(Mutex::new(BTreeSet::new()));
     let (sealing, refreshing, forgetting, measuring) = (app.clone(), app.clone(), app.clone(), app.clone());
+    let judging = app.clone();
     let running = [
         every(worker::ROUND_MS, "work", &app.clock, &stop, move || {
             let worker = worker.clone();
@@ -40,6 +42,10 @@ pub async fn run(app: App, metrics: PrometheusHandle, stop: CancellationToken) {
         every(REFRESH_MS, "read the directory", &app.clock, &stop, move || {
             let app = refreshing.clone();
             async move { app.directory.refresh().await }
+        }),
+        every(REFRESH_MS, "read the risk rules", &app.clock, &stop, move || {
+            let app = judging.clone();
+            async move { app.risk.refresh(&app.db).await }
         }),
         every(FORGET_MS, "forget what is old", &app.clock, &stop, move || {
             let app = forgetting.clone();
@@ -93,6 +99,7 @@ async fn forget(app: &App) -> Result<(), Error> {
     idempotency::purge(app).await?;
     // A long past is gone through at once, in small writes.
     while retention::round(app).await? > 0 {}
+    while risk::change::forget(&app.db, app.database_now()).await? {}
     Ok(())
 }
 

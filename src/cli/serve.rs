@@ -18,6 +18,7 @@ use crate::money::{Currency, Money};
 use crate::pay::charge::{CardSource, ChargeRequest, Purpose, charge};
 use crate::pay::recover;
 use crate::pay::transaction::Details;
+use crate::risk::Risk;
 use crate::telemetry;
 use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
@@ -106,6 +107,7 @@ pub async fn make_app(config: &Config, store: Store) -> Result<App, Error> {
     let sandbox =
         sandbox.map_err(|error| error.context(&format!("the sandbox bank {}", config.sandbox_bank.display())))?;
     let app = App {
+        risk: Risk::load(&store.db).await?,
         db: store.db,
         vault: store.vault,
         directory: store.directory,

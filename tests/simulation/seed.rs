@@ -17,6 +17,7 @@ use fuda::pay::recover::{self, Verdict};
 use fuda::pay::store;
 use fuda::pay::worker::Worker;
 use fuda::random::Random;
+use fuda::risk::Risk;
 use fuda::vault::{KeySource, Vault};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -226,6 +227,7 @@ impl World {
         let vault = Vault::open(&calm, &source, &self.clock, &self.random).await.ok()?;
         let app = App {
             directory: Directory::load(&calm, &vault).await.ok()?,
+            risk: Risk::load(&calm).await.ok()?,
             db,
             vault,
             sandbox: Arc::new(line),

@@ -43,7 +43,8 @@ const OLDER: &str = "DROP INDEX transactions_by_parent; DROP INDEX transactions_
      ALTER TABLE transactions DROP COLUMN refund_reserved_minor; ALTER TABLE transactions DROP COLUMN refunded_minor; \
      ALTER TABLE transactions DROP COLUMN unresolved; ALTER TABLE merchants DROP COLUMN hold_ms; DROP TABLE jobs; \
      DROP TABLE ledger_entries; DROP TABLE ledger_seals; DROP TABLE audit_log; DROP TABLE sweeps; \
-     DROP TABLE events; DROP TABLE webhook_tries; ALTER TABLE webhook_secrets DROP COLUMN before_key_id; \
+     DROP TABLE risk_lists; DROP TABLE risk_rules; DROP TABLE risk_version; DROP TABLE risk_windows; \
+     DROP TABLE risk_volumes; DROP TABLE events; DROP TABLE webhook_tries; ALTER TABLE webhook_secrets DROP COLUMN before_key_id; \
      ALTER TABLE webhook_secrets DROP COLUMN before_wrapped_key; ALTER TABLE webhook_secrets DROP COLUMN before_sealed; \
      ALTER TABLE webhook_secrets DROP COLUMN before_until; DELETE FROM fuda_schema WHERE version > 1";
 

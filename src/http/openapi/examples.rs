@@ -16,7 +16,7 @@ use crate::json::Node;
 use crate::money::{Currency, Money};
 use crate::pay::envelope::{self, CardOut};
 use crate::pay::explain::{self, Traces};
-use crate::pay::follow::refused;
+use crate::pay::refusal::refused;
 use crate::pay::state::{Event, apply};
 use crate::pay::tokens::{TokenAnswer, TokenList, TokenView};
 use crate::pay::transaction::{Address, Details, Kind, Source, State, Transaction};
