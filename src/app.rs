@@ -2,6 +2,7 @@
 
 use crate::acquirer::Acquirer;
 use crate::acquirer::faults::{Fault, Faulty};
+use crate::bins::Bins;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::directory::Directory;
@@ -16,6 +17,7 @@ pub struct App {
     pub db: Db,
     pub vault: Vault,
     pub directory: Directory,
+    pub bins: Bins,
     pub sandbox: Arc<dyn Acquirer>,
     pub clock: Clock,
     pub random: Random,

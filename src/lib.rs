@@ -7,9 +7,10 @@ pub mod http;
 pub mod pay;
 // What every flow is given.
 pub mod app;
-// Ask the bank; keep the card; who may call; write it down; what happens later; what people did by hand.
+// Ask the bank; keep the card; who may call; write it down; what happens later; what people did by hand; what a number's first digits tell.
 pub mod acquirer;
 pub mod audit;
+pub mod bins;
 pub mod directory;
 pub mod jobs;
 pub mod ledger;

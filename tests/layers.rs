@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The lower the rank, the deeper the layer; a module imports its own rank's modules only where the list says so.
-const RANKS: [(&str, u32); 25] = [
+const RANKS: [(&str, u32); 26] = [
     ("address", 0),
     ("card", 0),
     ("clock", 0),
@@ -19,6 +19,7 @@ const RANKS: [(&str, u32); 25] = [
     ("vault", 2),
     ("jobs", 2),
     ("audit", 2),
+    ("bins", 3),
     ("ledger", 3),
     ("directory", 3),
     ("acquirer", 3),
