@@ -38,6 +38,42 @@ pub struct Found {
     pub ignored: Vec<String>,
 }
 
+/// The file with plain line ends and one at its very end: so each record ends where a line does, and its line is known.
+struct Plain<R> {
+    source: R,
+    ended: bool,
+}
+
+impl<R: Read> Plain<R> {
+    fn of(source: R) -> Plain<R> {
+        Plain { source, ended: false }
+    }
+}
+
+impl<R: Read> Read for Plain<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let count = self.source.read(buffer)?;
+            if count == 0 {
+                let last = !std::mem::replace(&mut self.ended, true) && !buffer.is_empty();
+                buffer.iter_mut().take(usize::from(last)).for_each(|byte| *byte = b'\n');
+                return Ok(usize::from(last));
+            }
+            let mut kept = 0;
+            for index in 0..count {
+                if buffer[index] != b'\r' {
+                    buffer[kept] = buffer[index];
+                    kept += 1;
+                }
+            }
+            // Nothing but returns: not the end.
+            if kept > 0 {
+                return Ok(kept);
+            }
+        }
+    }
+}
+
 /// Where in a line each of [`COLUMNS`] stands.
 struct Columns([Option<usize>; COLUMNS.len()]);
 
@@ -47,7 +83,7 @@ struct Columns([Option<usize>; COLUMNS.len()]);
 /// The first [`NAMED`] faults of the file.
 pub fn read(source: impl Read, progress: &mut dyn FnMut(u64)) -> Result<Found, Vec<Wrong>> {
     let mut reader =
-        csv::ReaderBuilder::new().comment(Some(b'#')).has_headers(false).flexible(true).from_reader(source);
+        csv::ReaderBuilder::new().comment(Some(b'#')).has_headers(false).flexible(true).from_reader(Plain::of(source));
     let mut record = ByteRecord::new();
     let file = |message: &str| vec![Wrong { line: 0, field: "", message: message.to_owned() }];
     match reader.read_byte_record(&mut record) {
@@ -64,7 +100,9 @@ pub fn read(source: impl Read, progress: &mut dyn FnMut(u64)) -> Result<Found, V
             Ok(false) => break,
             Err(_) => return Err(file("cannot be read to its end")),
         }
-        let line = record.position().map_or(0, csv::Position::line);
+        // The reader says where a record's search began; comments and empty lines are before it.
+        let inside = record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+        let line = reader.position().line().saturating_sub(1 + inside);
         match columns.range(&record, width) {
             Ok((first, last, bin)) => builder.add(first, last, &bin, u32::try_from(line).unwrap_or(u32::MAX)),
             Err((field, message)) => wrong.push(Wrong { line, field, message: message.to_owned() }),
@@ -254,8 +292,12 @@ mod tests {
             ("400000", "", "has more or fewer fields than the first line has columns"),
         ] {
             let text = format!("{head}300000,,,,,,\n# a comment\n\n{line}\n300001,,,,,,\n");
-            assert_eq!(wrong(&text), [(5, field, message.to_owned())], "{line}");
+            for text in [text.clone(), text.replace('\n', "\r\n"), format!("{head}#\n\n\n{line}")] {
+                assert_eq!(wrong(&text), [(5, field, message.to_owned())], "{text:?}");
+            }
         }
+        let quoted = format!("{head}400000,,,,,,\"a\nb\"\n");
+        assert_eq!(wrong(&quoted), [(2, "issuer", "holds a control character".to_owned())]);
         let clash = format!("{head}400000,,JP,,,,\n400001,,,,,,\n400000,400000,US,,,,\n");
         assert_eq!(wrong(&clash)[0].0, 4);
         assert!(wrong(&clash)[0].2.contains("line 2"));
