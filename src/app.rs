@@ -2,6 +2,7 @@
 
 use crate::acquirer::Acquirer;
 use crate::acquirer::faults::{Fault, Faulty};
+use crate::bins::Bins;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::directory::Directory;
@@ -18,6 +19,7 @@ pub struct App {
     pub vault: Vault,
     pub directory: Directory,
     pub risk: Risk,
+    pub bins: Bins,
     pub sandbox: Arc<dyn Acquirer>,
     pub clock: Clock,
     pub random: Random,

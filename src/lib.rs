@@ -9,9 +9,10 @@ pub mod pay;
 pub mod app;
 // May it go on?
 pub mod risk;
-// Ask the bank; keep the card; who may call; write it down; what happens later; what people did by hand.
+// Ask the bank; keep the card; who may call; write it down; what happens later; what people did by hand; what a number's first digits tell.
 pub mod acquirer;
 pub mod audit;
+pub mod bins;
 pub mod directory;
 pub mod jobs;
 pub mod ledger;

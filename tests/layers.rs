@@ -19,6 +19,7 @@ const RANKS: [(&str, u32); 26] = [
     ("vault", 2),
     ("jobs", 2),
     ("audit", 2),
+    ("bins", 3),
     ("ledger", 3),
     ("directory", 3),
     ("acquirer", 3),

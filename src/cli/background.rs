@@ -28,8 +28,7 @@ pub async fn run(app: App, metrics: PrometheusHandle, stop: CancellationToken) {
     let worker = Worker::new(&app);
     let sealer = Arc::new(Mutex::new(Sealer::default()));
     let currencies = Arc::new(Mutex::new(BTreeSet::new()));
-    let (sealing, refreshing, forgetting, measuring) = (app.clone(), app.clone(), app.clone(), app.clone());
-    let judging = app.clone();
+    let [sealing, refreshing, judging, looking_up, forgetting, measuring] = std::array::from_fn(|_| app.clone());
     let running = [
         every(worker::ROUND_MS, "work", &app.clock, &stop, move || {
             let worker = worker.clone();
@@ -46,6 +45,10 @@ pub async fn run(app: App, metrics: PrometheusHandle, stop: CancellationToken) {
         every(REFRESH_MS, "read the risk rules", &app.clock, &stop, move || {
             let app = judging.clone();
             async move { app.risk.refresh(&app.db).await }
+        }),
+        every(REFRESH_MS, "read the BIN table", &app.clock, &stop, move || {
+            let app = looking_up.clone();
+            async move { app.bins.refresh().await }
         }),
         every(FORGET_MS, "forget what is old", &app.clock, &stop, move || {
             let app = forgetting.clone();

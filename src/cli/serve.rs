@@ -6,6 +6,7 @@ use super::store::Store;
 use crate::acquirer::sandbox::Sandbox;
 use crate::acquirer::{Initiator, Reason};
 use crate::app::App;
+use crate::bins::Bins;
 use crate::card::{Card, Expiry, Pan};
 use crate::clock::Stopwatch;
 use crate::config::Config;
@@ -108,6 +109,7 @@ pub async fn make_app(config: &Config, store: Store) -> Result<App, Error> {
         sandbox.map_err(|error| error.context(&format!("the sandbox bank {}", config.sandbox_bank.display())))?;
     let app = App {
         risk: Risk::load(&store.db).await?,
+        bins: Bins::load(&store.db).await?,
         db: store.db,
         vault: store.vault,
         directory: store.directory,

@@ -140,6 +140,7 @@ async fn judged(app: &App, request: &ChargeRequest, pan: &Pan, ip: Option<IpAddr
         return Ok(Verdict::default());
     }
     let fingerprint = app.vault.fingerprint(caller.entity, caller.live, pan);
+    let bin = app.bins.find(pan).unwrap_or_default();
     let charge = risk::Charge {
         caller,
         merchant_id: &request.merchant.id,
@@ -147,8 +148,8 @@ async fn judged(app: &App, request: &ChargeRequest, pan: &Pan, ip: Option<IpAddr
         pan,
         fingerprint: &fingerprint,
         ip,
-        country: None,
-        issuer_country: None,
+        country: bin.country.as_deref(),
+        issuer_country: bin.issuer_country.as_deref().or(bin.country.as_deref()),
         now: app.database_now(),
     };
     app.risk.assess(&app.db, &charge).await

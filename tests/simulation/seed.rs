@@ -6,6 +6,7 @@ use crate::client::{Client, Known, Told, pause};
 use crate::weather::{Dice, Life, Sky};
 use axum::Router;
 use fuda::app::App;
+use fuda::bins::Bins;
 use fuda::clock::Clock;
 use fuda::db::{Db, Memory, Simulated};
 use fuda::directory::{Directory, MerchantSpec};
@@ -228,6 +229,7 @@ impl World {
         let app = App {
             directory: Directory::load(&calm, &vault).await.ok()?,
             risk: Risk::load(&calm).await.ok()?,
+            bins: Bins::load(&calm).await.ok()?,
             db,
             vault,
             sandbox: Arc::new(line),
