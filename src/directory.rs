@@ -35,6 +35,7 @@ pub struct Caller {
 }
 
 struct KeyPair {
+    id: String,
     caller: Caller,
     secret_key_digest: [u8; 32],
 }
@@ -127,14 +128,14 @@ impl Directory {
         let keys = self
             .db
             .rows(
-                "SELECT entity_id, live, api_key_digest, secret_key_digest FROM api_keys WHERE revoked_at IS NULL",
+                "SELECT entity_id, live, api_key_digest, secret_key_digest, id FROM api_keys WHERE revoked_at IS NULL",
                 vec![],
             )
             .await?;
         for row in keys {
             let caller = Caller { entity: entity(&row, 0)?, live: row.bool(1)? };
             let secret_key_digest = digest(&row, 3)?;
-            let pair = Arc::new(KeyPair { caller, secret_key_digest });
+            let pair = Arc::new(KeyPair { id: row.text(4)?.to_owned(), caller, secret_key_digest });
             next.any_live |= caller.live;
             next.pairs.insert(digest(&row, 2)?, pair.clone());
             next.pairs.insert(secret_key_digest, pair);
@@ -160,6 +161,11 @@ impl Directory {
     /// The mode of an `x-api-key`, for answers that come before authentication (404, 405).
     pub fn mode_of(&self, api_key: &str) -> Option<bool> {
         self.snapshot().pairs.get(&self.vault.credential_digest(api_key)).map(|pair| pair.caller.live)
+    }
+
+    /// The id of the pair that an `x-api-key` belongs to.
+    pub fn id_of(&self, api_key: &str) -> Option<String> {
+        self.snapshot().pairs.get(&self.vault.credential_digest(api_key)).map(|pair| pair.id.clone())
     }
 
     /// Contract section 1: `x-api-key` first, then the secret in any of its spellings.

@@ -35,6 +35,8 @@ pub struct RequestId(pub String);
 
 pub struct Call {
     pub caller: Caller,
+    /// Of the key pair, as `fuda key list` shows it: who did something, for the audit log.
+    pub key_id: String,
     pub request_id: String,
     /// The caller's address as the connection has it.
     pub visited_ip: String,
@@ -60,6 +62,7 @@ impl FromRequestParts<App> for Call {
             Access::WrongSecret => Err(answer::unauthorized()),
             Access::Granted(caller) => Ok(Call {
                 caller,
+                key_id: text("x-api-key").and_then(|key| app.directory.id_of(key)).unwrap_or_default(),
                 request_id: request_id(parts),
                 visited_ip: visited_ip(parts),
                 idempotency_key: parts.headers.get("idempotency-key").map(|key| lossless(key.as_bytes())),

@@ -5,7 +5,7 @@ mod endpoints;
 mod examples;
 
 use super::shape::{Field, Kind};
-use super::{answer, status};
+use super::{answer, rules, status};
 use crate::codes::{Code, MEANINGS};
 use crate::pay::{envelope, explain, tokens};
 use axum::response::Response;
@@ -24,6 +24,8 @@ use utoipa::OpenApi;
     tokens::TokenList,
     status::StatusList,
     explain::Story,
+    rules::RuleAnswer,
+    rules::RuleList,
 )))]
 struct Answers;
 
@@ -75,9 +77,13 @@ pub fn document() -> Value {
 fn operation(endpoint: &Endpoint) -> Value {
     let mut parameters = Vec::new();
     if endpoint.path.contains("{id}") {
-        parameters.push(
-            json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string", "format": "uuid"}}),
-        );
+        let rule = endpoint.path.contains("/risk/");
+        let schema = if rule {
+            json!({"type": "string", "maxLength": 64, "examples": ["rule_5f0e2d4c6b7a8b1a0193626c"]})
+        } else {
+            json!({"type": "string", "format": "uuid"})
+        };
+        parameters.push(json!({"name": "id", "in": "path", "required": true, "schema": schema}));
     }
     for (name, required, description) in endpoint.query {
         parameters.push(json!({"name": name, "in": "query", "required": required, "description": description,
@@ -115,7 +121,7 @@ fn responses(endpoint: &Endpoint) -> Value {
         let names: &[&str] = match status {
             201 => &["Envelope"],
             504 => &["Envelope"],
-            _ if codes.contains(&Code::Err3019) => &["Refusal", "Envelope"],
+            _ if codes.iter().any(|code| code.name().starts_with("ERR30")) => &["Refusal", "Envelope"],
             _ => &["Refusal"],
         };
         responses.insert(status.to_string(), response(&lines.join("\n\n"), names));
@@ -191,6 +197,7 @@ fn schema(kind: &Kind) -> Value {
         Kind::Url => json!({"type": "string", "format": "uri", "maxLength": 2048}),
         Kind::OneOf(words) => json!({"type": "string", "enum": words}),
         Kind::Scalar => json!({"type": ["string", "number", "boolean"]}),
+        Kind::Texts => json!({"type": "array", "items": {"type": ["string", "number"]}}),
         Kind::Object(fields) => object(fields),
     }
 }

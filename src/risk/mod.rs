@@ -11,7 +11,7 @@ mod volumes;
 mod windows;
 
 pub use book::stored;
-pub use rule::{Effect, Per, Rule, Spec, Unit};
+pub use rule::{Effect, Per, Rule, Spec, Testing, Unit, Velocity};
 pub use volumes::Taken;
 
 use crate::address;
@@ -23,7 +23,6 @@ use crate::directory::Caller;
 use crate::error::Error;
 use crate::money::Money;
 use book::{Book, Rules};
-use rule::{Testing, Velocity};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
