@@ -6,6 +6,7 @@ mod books;
 mod curl;
 mod keys;
 mod reconcile;
+mod rules;
 mod serve;
 mod store;
 
@@ -39,6 +40,9 @@ enum Command {
     /// Make, list and revoke key pairs
     #[command(subcommand)]
     Key(keys::KeyCommand),
+    /// Add, list, remove and try risk rules
+    #[command(subcommand)]
+    Rule(rules::RuleCommand),
     /// List and settle what has no known result
     Transactions(books::TransactionsArgs),
     /// Check the ledger, show its balances
@@ -86,6 +90,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         None | Some(Command::Serve(_)) => serve::serve(config).await,
         Some(Command::Merchant(command)) => keys::merchant(&config, command).await,
         Some(Command::Key(command)) => keys::key(&config, command).await,
+        Some(Command::Rule(command)) => rules::rule(&config, command).await,
         Some(Command::Transactions(args)) => books::transactions(&config, args).await,
         Some(Command::Ledger(command)) => books::ledger(&config, command).await,
         Some(Command::Reconcile(args)) => reconcile::reconcile(&config, args).await,

@@ -138,3 +138,12 @@ pub async fn stored(db: &Db, caller: Option<Caller>) -> Result<Vec<Rule>, Error>
     };
     rows.iter().map(rule).collect()
 }
+
+/// All rules with their lists, for those who ask them of what is stored.
+pub async fn stored_with_lists(db: &Db) -> Result<Vec<Rule>, Error> {
+    let mut rules = stored(db, None).await?;
+    for rule in &mut rules {
+        rule.list = list(db, rule).await?;
+    }
+    Ok(rules)
+}

@@ -10,7 +10,7 @@ mod rule;
 mod volumes;
 mod windows;
 
-pub use book::stored;
+pub use book::{stored, stored_with_lists};
 pub use rule::{Effect, Per, Rule, Spec, Testing, Unit, Velocity};
 pub use volumes::Taken;
 
@@ -297,18 +297,73 @@ async fn count(
 
 /// Rules that only look. One that cannot know (no public address, no known country, another currency) does not fire.
 fn fires(rule: &Rule, charge: &Charge<'_>) -> bool {
-    let in_countries =
-        |countries: &[String], country: Option<&str>| countries.iter().any(|one| Some(one.as_str()) == country);
-    let amount = |currency: &str| charge.money.minor > 0 && charge.money.currency.code() == currency;
+    let among =
+        |countries: &[String], country: Option<&str>| country.is_some_and(|one| countries.iter().any(|c| c == one));
     match &rule.spec {
-        Spec::CardCountry { countries } => in_countries(countries, charge.country),
-        Spec::IssuingCountry { countries } => in_countries(countries, charge.issuer_country),
-        Spec::IpBlock => charge.ip.is_some_and(|ip| rule.list.has_ip(ip)),
-        Spec::IpAllow => charge.ip.is_some_and(|ip| !rule.list.has_ip(ip)),
-        Spec::BinBlock => rule.list.has_bin(charge.pan.first8()),
+        Spec::CardCountry { countries } => among(countries, charge.country),
+        Spec::IssuingCountry { countries } => among(countries, charge.issuer_country),
         Spec::PanBlock => lists::fingerprint_of(charge.fingerprint).is_some_and(|card| rule.list.has_card(&card)),
-        Spec::MaxAmount { currency, amount_minor } => amount(currency) && charge.money.minor > *amount_minor,
-        Spec::MinAmount { currency, amount_minor } => amount(currency) && charge.money.minor < *amount_minor,
-        Spec::CardVelocity(_) | Spec::IpVelocity(_) | Spec::RefundVolume(_) | Spec::CardTesting(_) => false,
+        _ => looked_at(rule, charge.money, charge.ip, charge.pan.first8()),
+    }
+}
+
+/// What can be asked of a stored row as well. `digits`: of the card, as many as are known.
+fn looked_at(rule: &Rule, money: Money, ip: Option<IpAddr>, digits: &str) -> bool {
+    let of_amount = |currency: &str| money.minor > 0 && money.currency.code() == currency;
+    match &rule.spec {
+        Spec::IpBlock => ip.is_some_and(|ip| rule.list.has_ip(ip)),
+        Spec::IpAllow => ip.is_some_and(|ip| !rule.list.has_ip(ip)),
+        Spec::BinBlock => rule.list.has_bin(digits),
+        Spec::MaxAmount { currency, amount_minor } => of_amount(currency) && money.minor > *amount_minor,
+        Spec::MinAmount { currency, amount_minor } => of_amount(currency) && money.minor < *amount_minor,
+        _ => false,
+    }
+}
+
+/// How `fuda rule test` knows what a rule would have refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// A charge's row has all that the rule looks at.
+    Row,
+    /// The row has the first six digits only: of longer BINs, and of charges before the rule, it cannot tell.
+    FirstSix,
+    /// Only what the rule itself noted: charges before it are not known.
+    Noted,
+}
+
+impl Basis {
+    pub fn name(self) -> &'static str {
+        match self {
+            Basis::Row => "asked of each row again",
+            Basis::FirstSix => "asked of each row's first six digits; longer BINs as noted since the rule was added",
+            Basis::Noted => "as noted since the rule was added: the rows do not keep what it looks at",
+        }
+    }
+}
+
+/// What a charge's row still tells.
+pub struct Stored<'a> {
+    pub money: Money,
+    pub first_six: &'a str,
+    pub ip: Option<IpAddr>,
+}
+
+impl Rule {
+    pub fn basis(&self) -> Basis {
+        match &self.spec {
+            Spec::MaxAmount { .. } | Spec::MinAmount { .. } | Spec::IpBlock | Spec::IpAllow => Basis::Row,
+            Spec::BinBlock => Basis::FirstSix,
+            _ => Basis::Noted,
+        }
+    }
+
+    /// Else of refunds.
+    pub fn is_of_charges(&self) -> bool {
+        !matches!(self.spec, Spec::RefundVolume(_))
+    }
+
+    /// What the row alone tells; see [`Rule::basis`].
+    pub fn would_fire(&self, stored: &Stored<'_>) -> bool {
+        looked_at(self, stored.money, stored.ip, stored.first_six)
     }
 }

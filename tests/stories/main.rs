@@ -12,6 +12,8 @@ mod follow;
 mod lost;
 mod operator;
 mod refusals;
+mod risk;
+mod rules;
 mod schema;
 mod secrets;
 mod tokens;
@@ -84,6 +86,18 @@ fn all() -> Vec<(&'static str, Story)> {
         examples::of_what_follows_are_true,
         schema::every_answer_is_as_documented,
         secrets::canary,
+        risk::each_code_is_recorded,
+        risk::stored_cards_are_judged,
+        risk::velocity_is_exact,
+        risk::shadows_and_scores,
+        risk::private_addresses_do_not_count,
+        risk::rules_are_their_entitys,
+        risk::a_refusal_is_the_keys_answer,
+        risk::refund_volumes,
+        rules::mistakes_are_named,
+        rules::changes_are_audited,
+        rules::card_testing_is_slowed_down,
+        rules::at_the_command_line,
     ]
 }
 
