@@ -6,6 +6,7 @@ use crate::bins::Bins;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::directory::Directory;
+use crate::proxies::Proxies;
 use crate::random::Random;
 use crate::vault::Vault;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub struct App {
     pub vault: Vault,
     pub directory: Directory,
     pub bins: Bins,
+    pub proxies: Proxies,
     pub sandbox: Arc<dyn Acquirer>,
     pub clock: Clock,
     pub random: Random,

@@ -108,6 +108,7 @@ pub async fn make_app(config: &Config, store: Store) -> Result<App, Error> {
         sandbox.map_err(|error| error.context(&format!("the sandbox bank {}", config.sandbox_bank.display())))?;
     let app = App {
         bins: Bins::load(&store.db).await?,
+        proxies: config.trusted_proxies.clone(),
         db: store.db,
         vault: store.vault,
         directory: store.directory,

@@ -17,6 +17,7 @@ use fuda::money::Currency;
 use fuda::pay::recover::{self, Verdict};
 use fuda::pay::store;
 use fuda::pay::worker::Worker;
+use fuda::proxies::Proxies;
 use fuda::random::Random;
 use fuda::vault::{KeySource, Vault};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -228,6 +229,7 @@ impl World {
         let app = App {
             directory: Directory::load(&calm, &vault).await.ok()?,
             bins: Bins::load(&calm).await.ok()?,
+            proxies: Proxies::default(),
             db,
             vault,
             sandbox: Arc::new(line),
