@@ -158,7 +158,7 @@ async fn settle(app: &App, args: Resolve) -> Result<(), Error> {
 }
 
 /// Who sits at the command line, for the audit log: the login behind sudo if there is one, and the user's number.
-fn operator() -> String {
+pub fn operator() -> String {
     let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
     let name: String = name.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
     format!("{name} (uid {})", rustix::process::getuid().as_raw())

@@ -2,6 +2,7 @@
 
 mod background;
 mod bench;
+mod bins;
 mod books;
 mod curl;
 mod keys;
@@ -36,9 +37,12 @@ enum Command {
     /// Add and list merchants
     #[command(subcommand)]
     Merchant(keys::MerchantCommand),
-    /// Make, list and revoke key pairs
+    /// Make, list, limit and revoke key pairs
     #[command(subcommand)]
     Key(keys::KeyCommand),
+    /// Import and look up what a card number's first digits tell
+    #[command(subcommand)]
+    Bin(bins::BinCommand),
     /// List and settle what has no known result
     Transactions(books::TransactionsArgs),
     /// Check the ledger, show its balances
@@ -86,6 +90,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         None | Some(Command::Serve(_)) => serve::serve(config).await,
         Some(Command::Merchant(command)) => keys::merchant(&config, command).await,
         Some(Command::Key(command)) => keys::key(&config, command).await,
+        Some(Command::Bin(command)) => bins::bin(&config, command).await,
         Some(Command::Transactions(args)) => books::transactions(&config, args).await,
         Some(Command::Ledger(command)) => books::ledger(&config, command).await,
         Some(Command::Reconcile(args)) => reconcile::reconcile(&config, args).await,
