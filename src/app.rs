@@ -6,6 +6,7 @@ use crate::bins::Bins;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::directory::Directory;
+use crate::proxies::Proxies;
 use crate::random::Random;
 use crate::risk::Risk;
 use crate::vault::Vault;
@@ -20,6 +21,7 @@ pub struct App {
     pub directory: Directory,
     pub risk: Risk,
     pub bins: Bins,
+    pub proxies: Proxies,
     pub sandbox: Arc<dyn Acquirer>,
     pub clock: Clock,
     pub random: Random,

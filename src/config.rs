@@ -1,6 +1,7 @@
 //! Where settings come from: the command line, then `FUDA_…` in the environment, then the TOML file, then the defaults.
 
 use crate::error::Error;
+use crate::proxies::Proxies;
 use clap::Args;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,9 @@ pub struct ServeArgs {
     /// `human` or `json` [default: human]
     #[arg(long, env = "FUDA_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,
+    /// Networks of the proxies whose `X-Forwarded-For` is believed, such as 10.0.0.0/8,2001:db8::/32 [default: none]
+    #[arg(long, env = "FUDA_TRUSTED_PROXIES", value_name = "NETS", value_delimiter = ',')]
+    pub trusted_proxies: Option<Vec<String>>,
 }
 
 impl ServeArgs {
@@ -47,6 +51,7 @@ impl ServeArgs {
             listen: text("FUDA_LISTEN"),
             checkout_url: text("FUDA_CHECKOUT_URL"),
             log_format: text("FUDA_LOG_FORMAT"),
+            trusted_proxies: text("FUDA_TRUSTED_PROXIES").map(|nets| nets.split(',').map(str::to_owned).collect()),
         }
     }
 }
@@ -62,6 +67,7 @@ struct File {
     checkout_url: Option<String>,
     sandbox_bank: Option<PathBuf>,
     log_format: Option<String>,
+    trusted_proxies: Option<Vec<String>>,
 }
 
 #[derive(Clone)]
@@ -75,6 +81,7 @@ pub struct Config {
     pub checkout_url: Option<String>,
     pub sandbox_bank: PathBuf,
     pub json_logs: bool,
+    pub trusted_proxies: Proxies,
 }
 
 impl Config {
@@ -94,6 +101,9 @@ impl Config {
         {
             return Err(Error::internal("--checkout-url is not an absolute http or https URL"));
         }
+        let nets = serve.trusted_proxies.clone().or(file.trusted_proxies).unwrap_or_default();
+        let trusted_proxies = Proxies::parse(nets.iter().map(String::as_str))
+            .map_err(|wrong| Error::internal(format!("--trusted-proxies: {wrong}")))?;
         Ok(Config {
             database_url: global.database_url.clone().or(file.database_url).filter(|url| !url.is_empty()),
             vault_key: std::env::var("FUDA_VAULT_KEY").ok().filter(|key| !key.is_empty()),
@@ -110,6 +120,7 @@ impl Config {
                 .or(file.sandbox_bank)
                 .unwrap_or_else(|| data.join("sandbox-bank.db")),
             json_logs: log_format == "json",
+            trusted_proxies,
             data,
         })
     }

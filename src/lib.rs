@@ -28,7 +28,9 @@ pub mod error;
 pub mod id;
 pub mod json;
 pub mod money;
+pub mod proxies;
 pub mod random;
+pub mod rate;
 pub mod response_codes;
 // The shell around it.
 pub mod cli;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The lower the rank, the deeper the layer; a module imports its own rank's modules only where the list says so.
-const RANKS: [(&str, u32); 27] = [
+const RANKS: [(&str, u32); 29] = [
     ("address", 0),
     ("card", 0),
     ("clock", 0),
@@ -13,7 +13,10 @@ const RANKS: [(&str, u32); 27] = [
     ("id", 0),
     ("json", 0),
     ("money", 0),
+    ("proxies", 0),
     ("random", 0),
+    // It counts by a stopwatch.
+    ("rate", 1),
     ("response_codes", 0),
     ("db", 1),
     ("vault", 2),

@@ -12,7 +12,7 @@ pub const COLUMNS: [&str; 8] =
     ["bin", "bin_start", "bin_end", "country", "issuer_country", "funding", "scheme", "issuer"];
 
 /// Faults that are named; beyond this the file is not the right one.
-const NAMED: usize = 20;
+pub const NAMED: usize = 20;
 
 /// A file of more lines is refused: nobody issues so many, and it would not fit into memory.
 const LINES: u32 = 5_000_000;

@@ -110,6 +110,7 @@ pub async fn make_app(config: &Config, store: Store) -> Result<App, Error> {
     let app = App {
         risk: Risk::load(&store.db).await?,
         bins: Bins::load(&store.db).await?,
+        proxies: config.trusted_proxies.clone(),
         db: store.db,
         vault: store.vault,
         directory: store.directory,

@@ -106,7 +106,7 @@ fn operation(endpoint: &Endpoint) -> Value {
 /// One response for each status: a decline shares 201 with the approval, and each refusal says its codes.
 fn responses(endpoint: &Endpoint) -> Value {
     let mut codes: Vec<Code> = endpoint.refusals.to_vec();
-    codes.push(Code::Err0500);
+    codes.extend([Code::Err0500, Code::Val0007]);
     if endpoint.body.is_some() {
         codes.extend(BODY);
     }

@@ -17,6 +17,7 @@ use fuda::money::Currency;
 use fuda::pay::recover::{self, Verdict};
 use fuda::pay::store;
 use fuda::pay::worker::Worker;
+use fuda::proxies::Proxies;
 use fuda::random::Random;
 use fuda::risk::Risk;
 use fuda::vault::{KeySource, Vault};
@@ -230,6 +231,7 @@ impl World {
             directory: Directory::load(&calm, &vault).await.ok()?,
             risk: Risk::load(&calm).await.ok()?,
             bins: Bins::load(&calm).await.ok()?,
+            proxies: Proxies::default(),
             db,
             vault,
             sandbox: Arc::new(line),

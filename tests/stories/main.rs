@@ -3,12 +3,14 @@
 
 #![allow(clippy::disallowed_methods)] // stories run on real time
 
+mod bins;
 mod books;
 mod charge;
 mod crash;
 mod examples;
 mod faults;
 mod follow;
+mod limits;
 mod lost;
 mod operator;
 mod refusals;
@@ -81,11 +83,22 @@ fn all() -> Vec<(&'static str, Story)> {
         operator::live_keys,
         operator::keys_come_and_go,
         operator::logs_for_machines,
+        bins::imported_and_looked_up,
+        bins::a_million_ranges,
+        bins::bad_files,
+        bins::imports_that_race,
+        limits::a_key_that_calls_too_often,
+        limits::who_called,
         examples::are_true,
         examples::of_questions_are_true,
         examples::of_what_follows_are_true,
         schema::every_answer_is_as_documented,
         secrets::canary,
+    ]
+}
+
+fn of_risk() -> Vec<(&'static str, Story)> {
+    stories![
         risk::each_code_is_recorded,
         risk::stored_cards_are_judged,
         risk::velocity_is_exact,
@@ -102,7 +115,7 @@ fn all() -> Vec<(&'static str, Story)> {
 }
 
 fn main() {
-    let stories = all();
+    let stories = [all(), of_risk()].concat();
     let postgres = world::postgres().is_some();
     if !postgres {
         eprintln!(

@@ -10,7 +10,7 @@ const ADD_LIVE: [&str; 10] =
     ["merchant", "add", "--legal-name", "Live K.K.", "--country", "JP", "--currency", "JPY", "--live", "--json"];
 
 /// Runs it to its end, which must be exit 1 with one line. What serves instead is ended.
-fn refused(command: &mut Command) -> String {
+pub fn refused(command: &mut Command) -> String {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
     while child.try_wait().unwrap().is_none() && started.elapsed() < Duration::from_secs(20) {
