@@ -3,9 +3,10 @@
 
 mod endpoints;
 mod examples;
+mod rules;
 
 use super::shape::{Field, Kind};
-use super::{answer, rules, status};
+use super::{answer, rules as rule_answers, status};
 use crate::codes::{Code, MEANINGS};
 use crate::pay::{envelope, explain, tokens};
 use axum::response::Response;
@@ -24,8 +25,8 @@ use utoipa::OpenApi;
     tokens::TokenList,
     status::StatusList,
     explain::Story,
-    rules::RuleAnswer,
-    rules::RuleList,
+    rule_answers::RuleAnswer,
+    rule_answers::RuleList,
 )))]
 struct Answers;
 

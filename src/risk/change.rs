@@ -1,7 +1,7 @@
 //! Rules come and go; each change is in the audit log with who and when, in the same write.
 
 use super::asked::Draft;
-use super::lists::{List, PART};
+use super::lists::PART;
 use super::rule::{Rule, Spec};
 use crate::audit::Deed;
 use crate::clock::Millis;
@@ -130,7 +130,7 @@ fn insert(rule: &Rule, begun_at: Option<Millis>) -> Result<Stmt, Error> {
 }
 
 fn parts(rule: &Rule) -> Vec<Stmt> {
-    if rule.list == List::default() {
+    if rule.list.is_empty() {
         return Vec::new();
     }
     let sql = "INSERT INTO risk_lists (rule_number, part, data) \

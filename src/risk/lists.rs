@@ -56,6 +56,10 @@ impl List {
         self.v4.len() + self.v6.len() + self.bins.len() + self.cards.len()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     pub fn has_ip(&self, ip: IpAddr) -> bool {
         match ip.to_canonical() {
             IpAddr::V4(ip) => within(&self.v4, u32::from(ip)),

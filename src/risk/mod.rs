@@ -11,6 +11,7 @@ mod volumes;
 mod windows;
 
 pub use book::{stored, stored_with_lists};
+pub use lists::List;
 pub use rule::{Effect, Per, Rule, Spec, Testing, Unit, Velocity};
 pub use volumes::Taken;
 

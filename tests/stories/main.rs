@@ -99,6 +99,7 @@ fn all() -> Vec<(&'static str, Story)> {
 
 fn of_risk() -> Vec<(&'static str, Story)> {
     stories![
+        examples::of_rules_are_true,
         risk::each_code_is_recorded,
         risk::stored_cards_are_judged,
         risk::velocity_is_exact,
