@@ -2,10 +2,13 @@
 
 use crate::acquirer::Acquirer;
 use crate::acquirer::faults::{Fault, Faulty};
+use crate::bins::Bins;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::directory::Directory;
+use crate::proxies::Proxies;
 use crate::random::Random;
+use crate::risk::Risk;
 use crate::vault::Vault;
 use crate::webhook::courier::Courier;
 use std::sync::Arc;
@@ -18,6 +21,9 @@ pub struct App {
     pub db: Db,
     pub vault: Vault,
     pub directory: Directory,
+    pub risk: Risk,
+    pub bins: Bins,
+    pub proxies: Proxies,
     pub sandbox: Arc<dyn Acquirer>,
     pub courier: Courier,
     /// There may be something to tell: wakes this process's teller.

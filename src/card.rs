@@ -56,6 +56,17 @@ impl Pan {
         &self.digits[..6]
     }
 
+    /// The BIN of ISO/IEC 7812-1:2017; a number has 12 digits at least.
+    pub fn first8(&self) -> &str {
+        &self.digits[..8]
+    }
+
+    /// The first eleven digits, to look for the issuer in memory. Beside the last four they are more than may be shown or
+    /// stored (PCI DSS 3.4.1).
+    pub fn first11(&self) -> u64 {
+        self.digits.bytes().take(11).fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
+    }
+
     pub fn last4(&self) -> &str {
         &self.digits[self.digits.len() - 4..]
     }
@@ -121,6 +132,11 @@ impl Scheme {
             _ => return None,
         };
         lengths.contains(&length).then_some(scheme)
+    }
+
+    /// By its name, in any case.
+    pub fn parse(name: &str) -> Option<Scheme> {
+        SCHEMES.into_iter().find(|scheme| scheme.name().eq_ignore_ascii_case(name))
     }
 
     /// `scheme` of an answer (contract section 2).

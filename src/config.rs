@@ -1,6 +1,7 @@
 //! Where settings come from: the command line, then `FUDA_…` in the environment, then the TOML file, then the defaults.
 
 use crate::error::Error;
+use crate::proxies::Proxies;
 use crate::webhook::guard::PORTS;
 use clap::{Args, Parser};
 use serde::Deserialize;
@@ -45,6 +46,9 @@ pub struct ServeArgs {
     /// Ports that webhooks may go to, separated by commas [default: 80,443,8080,8443]
     #[arg(long, env = "FUDA_WEBHOOK_PORTS", value_name = "PORTS", value_delimiter = ',')]
     pub webhook_ports: Option<Vec<u16>>,
+    /// Networks of the proxies whose `X-Forwarded-For` is believed, such as 10.0.0.0/8,2001:db8::/32 [default: none]
+    #[arg(long, env = "FUDA_TRUSTED_PROXIES", value_name = "NETS", value_delimiter = ',')]
+    pub trusted_proxies: Option<Vec<String>>,
 }
 
 impl ServeArgs {
@@ -73,6 +77,7 @@ struct File {
     log_format: Option<String>,
     allow_private_webhooks: Option<bool>,
     webhook_ports: Option<Vec<u16>>,
+    trusted_proxies: Option<Vec<String>>,
 }
 
 #[derive(Clone)]
@@ -89,6 +94,7 @@ pub struct Config {
     /// As the operator said; `None`: by the address that is listened on.
     pub allow_private_webhooks: Option<bool>,
     pub webhook_ports: Vec<u16>,
+    pub trusted_proxies: Proxies,
 }
 
 impl Config {
@@ -108,6 +114,9 @@ impl Config {
         {
             return Err(Error::internal("--checkout-url is not an absolute http or https URL"));
         }
+        let nets = serve.trusted_proxies.clone().or(file.trusted_proxies).unwrap_or_default();
+        let trusted_proxies = Proxies::parse(nets.iter().map(String::as_str))
+            .map_err(|wrong| Error::internal(format!("--trusted-proxies: {wrong}")))?;
         Ok(Config {
             database_url: global.database_url.clone().or(file.database_url).filter(|url| !url.is_empty()),
             vault_key: std::env::var("FUDA_VAULT_KEY").ok().filter(|key| !key.is_empty()),
@@ -126,6 +135,7 @@ impl Config {
             json_logs: log_format == "json",
             allow_private_webhooks: serve.allow_private_webhooks.or(file.allow_private_webhooks),
             webhook_ports: serve.webhook_ports.clone().or(file.webhook_ports).unwrap_or_else(|| PORTS.to_vec()),
+            trusted_proxies,
             data,
         })
     }

@@ -1,16 +1,19 @@
 //! Who may call: entities, their merchants and key pairs. The whole directory is small and stands in memory; every
 //! process reads it again within a second of a change ([`REFRESH_MS`]), so a revoked key is revoked everywhere.
 
+use crate::audit::Deed;
 use crate::clock::Clock;
 use crate::db::{Db, Row, Stmt, Written, args};
 use crate::error::Error;
 use crate::id::EntityId;
 use crate::money::Currency;
 use crate::random::Random;
+use crate::rate::{Bucket, Limit};
 use crate::vault::{Bound, Owner, Vault};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, RwLock};
 
 /// How often the version row is read. Contract section 1 promises one second.
@@ -28,15 +31,18 @@ pub struct Merchant {
 }
 
 /// Who called: an entity in one mode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
     pub entity: EntityId,
     pub live: bool,
 }
 
 struct KeyPair {
+    id: String,
     caller: Caller,
     secret_key_digest: [u8; 32],
+    /// This process's own count, where the pair has a limit.
+    bucket: Option<Arc<Bucket>>,
 }
 
 /// The directory at one moment.
@@ -58,11 +64,14 @@ pub struct Directory {
 
 /// What authentication found (contract section 1).
 pub enum Access {
-    Granted(Caller),
+    /// With the key pair's id.
+    Granted(Caller, String),
     /// 403: no such `x-api-key`.
     UnknownKey,
     /// 401: the Authorization header does not hold this pair's secret.
     WrongSecret,
+    /// 429: this pair's limit is used up for so many seconds.
+    TooOften { caller: Caller, wait_s: u64 },
 }
 
 /// A merchant as it was made, with keys that are shown this once.
@@ -129,16 +138,25 @@ impl Directory {
         let keys = self
             .db
             .rows(
-                "SELECT entity_id, live, api_key_digest, secret_key_digest FROM api_keys WHERE revoked_at IS NULL",
+                "SELECT entity_id, live, api_key_digest, secret_key_digest, id, per_second, burst \
+                 FROM api_keys WHERE revoked_at IS NULL",
                 vec![],
             )
             .await?;
+        let before = self.snapshot();
         for row in keys {
             let caller = Caller { entity: entity(&row, 0)?, live: row.bool(1)? };
             let secret_key_digest = digest(&row, 3)?;
-            let pair = Arc::new(KeyPair { caller, secret_key_digest });
+            let api_key_digest = digest(&row, 2)?;
+            let id = row.text(4)?.to_owned();
+            let bucket = limit(&row)?.map(|limit| {
+                let same = before.pairs.get(&api_key_digest).and_then(|pair| pair.bucket.clone());
+                // A change of something else does not fill it again.
+                same.filter(|bucket| bucket.limit == limit).unwrap_or_else(|| Arc::new(Bucket::new(limit)))
+            });
+            let pair = Arc::new(KeyPair { id, caller, secret_key_digest, bucket });
             next.any_live |= caller.live;
-            next.pairs.insert(digest(&row, 2)?, pair.clone());
+            next.pairs.insert(api_key_digest, pair.clone());
             next.pairs.insert(secret_key_digest, pair);
         }
         *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(next);
@@ -172,7 +190,16 @@ impl Directory {
         let granted = authorization.is_some_and(|header| {
             secrets_in(header).iter().any(|secret| self.vault.credential_digest(secret) == pair.secret_key_digest)
         });
-        if granted { Access::Granted(pair.caller) } else { Access::WrongSecret }
+        if !granted {
+            return Access::WrongSecret;
+        }
+        match pair.bucket.as_ref().map_or(Ok(()), |bucket| bucket.take()) {
+            Ok(()) => Access::Granted(pair.caller, pair.id.clone()),
+            Err(wait_s) => {
+                metrics::counter!("fuda_rate_limited_total", "key" => pair.id.clone()).increment(1);
+                Access::TooOften { caller: pair.caller, wait_s }
+            }
+        }
     }
 
     /// Adds a merchant; a new entity, or one without a key pair in this mode, gets keys and a webhook secret.
@@ -264,9 +291,29 @@ impl Directory {
         }
     }
 
-    /// Rows of id, entity, live, created_at, revoked_at: no key can be shown again.
+    /// Sets how often a pair may call, in every process by itself; `None` for as often as it likes. `false` when there is
+    /// no such key in force.
+    pub async fn limit_key(&self, id: &str, limit: Option<Limit>, who: &str, clock: &Clock) -> Result<bool, Error> {
+        let number = |pick: fn(Limit) -> NonZeroU32| limit.map(|limit| i64::from(pick(limit).get()));
+        let (per_second, burst) = (number(|limit| limit.per_second), number(|limit| limit.burst));
+        let sql = "UPDATE api_keys SET per_second = $2, burst = $3 WHERE id = $1 AND revoked_at IS NULL";
+        let detail = match (per_second, burst) {
+            (Some(per_second), Some(burst)) => format!("{per_second} per second, {burst} at once"),
+            _ => "no limit".to_owned(),
+        };
+        let deed = Deed { who, action: "key.limit", subject: id, detail: &detail };
+        let limit = Stmt::new(sql, args![id, per_second, burst]).exactly(1);
+        match self.db.write(vec![limit, Stmt::new(BUMP, vec![]), deed.insert(clock.now())]).await? {
+            Written::Applied(_) => Ok(true),
+            Written::GuardFailed(_) => Ok(false),
+            Written::Ambiguous => Err(Error::internal("the database was lost during the change: list and try again")),
+        }
+    }
+
+    /// Rows of id, entity, live, created_at, revoked_at, per_second, burst: no key can be shown again.
     pub async fn keys(&self) -> Result<Vec<Row>, Error> {
-        self.db.rows("SELECT id, entity_id, live, created_at, revoked_at FROM api_keys ORDER BY number", vec![]).await
+        let sql = "SELECT id, entity_id, live, created_at, revoked_at, per_second, burst FROM api_keys ORDER BY number";
+        self.db.rows(sql, vec![]).await
     }
 
     async fn next_merchant_id(&self, country: &str) -> Result<String, Error> {
@@ -325,6 +372,11 @@ fn secrets_in(header: &str) -> Vec<String> {
         secrets.push(text.strip_suffix(':').unwrap_or(&text).to_owned());
     }
     secrets
+}
+
+fn limit(row: &Row) -> Result<Option<Limit>, Error> {
+    let (Some(per_second), Some(burst)) = (row.opt_int(5)?, row.opt_int(6)?) else { return Ok(None) };
+    Limit::new(per_second, burst).map(Some).ok_or_else(|| Error::internal("a key's limit is not one"))
 }
 
 fn merchant_from(row: &Row) -> Result<Merchant, Error> {

@@ -32,12 +32,16 @@ pub struct Error {
     pub transaction: Option<TransactionId>,
     /// A clearer public text than the code's own, made of our words only (VAL0001: line and column).
     pub detail: Option<String>,
+    /// When the same request may be sent again, seconds from now: `Retry-After`.
+    pub retry_after: Option<u64>,
     cause: Option<String>,
 }
 
 impl Error {
     pub fn new(code: Code) -> Error {
-        Error { code, fields: Vec::new(), transaction: None, detail: None, cause: None }
+        // What runs with this key now may have ended by the next try (contract section 11).
+        let retry_after = (code == Code::Err1008).then_some(1);
+        Error { code, fields: Vec::new(), transaction: None, detail: None, retry_after, cause: None }
     }
 
     /// A fault of ours (ERR0500). The cause reaches the log, never the caller.
@@ -62,6 +66,12 @@ impl Error {
     #[must_use]
     pub fn with_detail(self, detail: impl Into<String>) -> Error {
         Error { detail: Some(detail.into()), ..self }
+    }
+
+    /// `seconds` is at least 1: a client that may come back at once needs no such word.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Error {
+        Error { retry_after: Some(seconds.max(1)), ..self }
     }
 
     /// Says what was being done when the fault happened; the cause keeps its own words behind it.

@@ -7,9 +7,13 @@ pub mod http;
 pub mod pay;
 // What every flow is given.
 pub mod app;
-// Ask the bank; keep the card; who may call; write it down; tell the merchant; what happens later; what people did by hand.
+// May it go on?
+pub mod risk;
+// Ask the bank; keep the card; who may call; write it down; tell the merchant; what happens later; what people did by hand;
+// what a number's first digits tell.
 pub mod acquirer;
 pub mod audit;
+pub mod bins;
 pub mod directory;
 pub mod jobs;
 pub mod ledger;
@@ -26,7 +30,9 @@ pub mod error;
 pub mod id;
 pub mod json;
 pub mod money;
+pub mod proxies;
 pub mod random;
+pub mod rate;
 pub mod response_codes;
 pub mod tls;
 // The shell around it.

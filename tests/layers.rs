@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The lower the rank, the deeper the layer; a module imports its own rank's modules only where the list says so.
-const RANKS: [(&str, u32); 27] = [
+const RANKS: [(&str, u32); 31] = [
     ("address", 0),
     ("card", 0),
     ("clock", 0),
@@ -13,17 +13,22 @@ const RANKS: [(&str, u32); 27] = [
     ("id", 0),
     ("json", 0),
     ("money", 0),
+    ("proxies", 0),
     ("random", 0),
+    // It counts by a stopwatch.
+    ("rate", 1),
     ("response_codes", 0),
     ("tls", 0),
     ("db", 1),
     ("vault", 2),
     ("jobs", 2),
     ("audit", 2),
+    ("bins", 3),
     ("ledger", 3),
     ("directory", 3),
     ("acquirer", 3),
     ("webhook", 4),
+    ("risk", 4),
     ("app", 5),
     ("pay", 6),
     ("http", 7),

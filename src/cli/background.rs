@@ -10,6 +10,7 @@ use crate::ledger::chain::Sealer;
 use crate::pay::teller::{self, Teller};
 use crate::pay::worker::{self, Worker};
 use crate::pay::{idempotency, recover, retention};
+use crate::risk;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -28,7 +29,7 @@ pub async fn run(app: App, metrics: PrometheusHandle, stop: CancellationToken) {
     let worker = Worker::new(&app);
     let sealer = Arc::new(Mutex::new(Sealer::default()));
     let currencies = Arc::new(Mutex::new(BTreeSet::new()));
-    let (sealing, refreshing, forgetting, measuring) = (app.clone(), app.clone(), app.clone(), app.clone());
+    let [sealing, refreshing, judging, looking_up, forgetting, measuring] = std::array::from_fn(|_| app.clone());
     let running = [
         every(worker::ROUND_MS, "work", &app.clock, &stop, move || {
             let worker = worker.clone();
@@ -41,6 +42,14 @@ pub async fn run(app: App, metrics: PrometheusHandle, stop: CancellationToken) {
         every(REFRESH_MS, "read the directory", &app.clock, &stop, move || {
             let app = refreshing.clone();
             async move { app.directory.refresh().await }
+        }),
+        every(REFRESH_MS, "read the risk rules", &app.clock, &stop, move || {
+            let app = judging.clone();
+            async move { app.risk.refresh(&app.db).await }
+        }),
+        every(REFRESH_MS, "read the BIN table", &app.clock, &stop, move || {
+            let app = looking_up.clone();
+            async move { app.bins.refresh().await }
         }),
         every(FORGET_MS, "forget what is old", &app.clock, &stop, move || {
             let app = forgetting.clone();
@@ -115,6 +124,7 @@ async fn forget(app: &App) -> Result<(), Error> {
     // A long past is gone through at once, in small writes.
     while retention::round(app).await? > 0 {}
     while retention::events(app).await? > 0 {}
+    while risk::change::forget(&app.db, app.database_now()).await? {}
     Ok(())
 }
 

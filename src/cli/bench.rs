@@ -4,6 +4,7 @@
 
 mod bare;
 mod load;
+mod risk;
 
 use crate::config::Config;
 use crate::error::Error;
@@ -22,6 +23,9 @@ pub struct BenchArgs {
     /// Numbers of clients, separated by commas
     #[arg(long, default_values_t = [1, 64], value_delimiter = ',')]
     clients: Vec<usize>,
+    /// Measure card charges without a risk rule and with 50, among them lists of a million entries
+    #[arg(long)]
+    risk: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -86,6 +90,18 @@ pub async fn bench(config: &Config, args: BenchArgs) -> Result<(), Error> {
     }
     let folder = config.data.join(format!("bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|error| Error::internal(format!("{}: {error}", folder.display())))?;
+    if args.risk {
+        let clients = args.clients.last().copied().unwrap_or(1);
+        let measured = risk::run(config, &folder, clients, args.seconds).await;
+        std::fs::remove_dir_all(&folder).map_err(Error::internal)?;
+        let measured = measured?;
+        if args.json {
+            println!("{}", serde_json::to_string(&measured).map_err(Error::internal)?);
+        } else {
+            risk::print(&measured);
+        }
+        return Ok(());
+    }
     let measured = measure(config, &args, &folder).await;
     std::fs::remove_dir_all(&folder).map_err(Error::internal)?;
     let report = measured?;

@@ -1,5 +1,6 @@
 //! `fuda merchant` and `fuda key`: they work while a gateway runs on the same store, which sees the change in a second.
 
+use super::books::operator;
 use super::store::Store;
 use crate::clock::timestamp;
 use crate::config::Config;
@@ -7,6 +8,7 @@ use crate::directory::MerchantSpec;
 use crate::error::Error;
 use crate::id::EntityId;
 use crate::money::Currency;
+use crate::rate::{Limit, MOST};
 use clap::{Args, Subcommand};
 
 #[derive(Subcommand)]
@@ -67,6 +69,10 @@ pub enum KeyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Limit how often a key pair may call; each gateway process counts by itself, and obeys within a second
+    #[command(after_help = "What is above the limit is answered 429 (VAL0007) with Retry-After.\n\nExamples:\n  \
+        fuda key limit key_… --per-second 50 --burst 200\n  fuda key limit key_… --off")]
+    Limit(LimitArgs),
     /// Revoke a key pair; in force everywhere within a second
     Revoke {
         /// As `fuda key list` shows it
@@ -74,6 +80,24 @@ pub enum KeyCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Args)]
+pub struct LimitArgs {
+    /// As `fuda key list` shows it
+    id: String,
+    /// Requests a second that it may go on with
+    #[arg(long, value_name = "N", required_unless_present = "off", value_parser = clap::value_parser!(i64).range(1..=i64::from(MOST)))]
+    per_second: Option<i64>,
+    /// Requests that it may send at once after a pause [default: as --per-second]
+    #[arg(long, value_name = "N", requires = "per_second", value_parser = clap::value_parser!(i64).range(1..=i64::from(MOST)))]
+    burst: Option<i64>,
+    /// No limit
+    #[arg(long, conflicts_with = "per_second")]
+    off: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 pub async fn merchant(config: &Config, command: MerchantCommand) -> Result<(), Error> {
@@ -190,6 +214,7 @@ pub async fn key(config: &Config, command: KeyCommand) -> Result<(), Error> {
     let done = match command {
         KeyCommand::New { entity, live, json } => new_key(config, &store, &entity, live, json).await,
         KeyCommand::List { json } => list_keys(&store, json).await,
+        KeyCommand::Limit(args) => limit(&store, args).await,
         KeyCommand::Revoke { id, json } => revoke(&store, &id, json).await,
     };
     store.db.close().await;
@@ -219,7 +244,8 @@ async fn list_keys(store: &Store, json: bool) -> Result<(), Error> {
     for row in store.directory.keys().await? {
         let entity = EntityId::from_bytes(row.bytes(1)?);
         rows.push(serde_json::json!({"id": row.text(0)?, "entity_id": entity, "is_live": row.bool(2)?,
-            "created": timestamp(row.int(3)?), "revoked": row.opt_int(4)?.map(timestamp)}));
+            "created": timestamp(row.int(3)?), "revoked": row.opt_int(4)?.map(timestamp),
+            "per_second": row.opt_int(5)?, "burst": row.opt_int(6)?}));
     }
     if json {
         println!("{}", serde_json::json!({ "keys": rows }));
@@ -231,13 +257,28 @@ async fn list_keys(store: &Store, json: bool) -> Result<(), Error> {
     for row in rows {
         let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
         let mode = if row["is_live"] == true { "live" } else { "test" };
-        println!(
-            "{}  {mode}  {}  made {}  revoked {}",
-            text("id"),
-            text("entity_id"),
-            text("created"),
-            text("revoked")
-        );
+        let limit = match (row["per_second"].as_i64(), row["burst"].as_i64()) {
+            (Some(per_second), Some(burst)) => format!("  at most {per_second} a second, {burst} at once"),
+            _ => String::new(),
+        };
+        let (id, entity, made, revoked) = (text("id"), text("entity_id"), text("created"), text("revoked"));
+        println!("{id}  {mode}  {entity}  made {made}  revoked {revoked}{limit}");
+    }
+    Ok(())
+}
+
+async fn limit(store: &Store, args: LimitArgs) -> Result<(), Error> {
+    let limit = args.per_second.and_then(|per_second| Limit::new(per_second, args.burst.unwrap_or(per_second)));
+    if !store.directory.limit_key(&args.id, limit, &operator(), &store.clock).await? {
+        return Err(Error::internal("there is no such key in force: fuda key list shows them"));
+    }
+    let (per_second, burst) = (limit.map(|limit| limit.per_second), limit.map(|limit| limit.burst));
+    if args.json {
+        println!("{}", serde_json::json!({"id": args.id, "per_second": per_second, "burst": burst}));
+    } else if let (Some(per_second), Some(burst)) = (per_second, burst) {
+        println!("Key pair {} may call {per_second} times a second, {burst} at once, at each gateway.", args.id);
+    } else {
+        println!("Key pair {} has no limit.", args.id);
     }
     Ok(())
 }

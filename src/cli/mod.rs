@@ -2,10 +2,12 @@
 
 mod background;
 mod bench;
+mod bins;
 mod books;
 mod curl;
 mod keys;
 mod reconcile;
+mod rules;
 mod serve;
 mod store;
 mod webhooks;
@@ -37,9 +39,15 @@ enum Command {
     /// Add and list merchants
     #[command(subcommand)]
     Merchant(keys::MerchantCommand),
-    /// Make, list and revoke key pairs
+    /// Make, list, limit and revoke key pairs
     #[command(subcommand)]
     Key(keys::KeyCommand),
+    /// Add, list, remove and try risk rules
+    #[command(subcommand)]
+    Rule(rules::RuleCommand),
+    /// Import and look up what a card number's first digits tell
+    #[command(subcommand)]
+    Bin(bins::BinCommand),
     /// List and settle what has no known result
     Transactions(books::TransactionsArgs),
     /// Check the ledger, show its balances
@@ -90,6 +98,8 @@ async fn run(cli: Cli) -> Result<(), Error> {
         None | Some(Command::Serve(_)) => serve::serve(config).await,
         Some(Command::Merchant(command)) => keys::merchant(&config, command).await,
         Some(Command::Key(command)) => keys::key(&config, command).await,
+        Some(Command::Rule(command)) => rules::rule(&config, command).await,
+        Some(Command::Bin(command)) => bins::bin(&config, command).await,
         Some(Command::Transactions(args)) => books::transactions(&config, args).await,
         Some(Command::Ledger(command)) => books::ledger(&config, command).await,
         Some(Command::Reconcile(args)) => reconcile::reconcile(&config, args).await,

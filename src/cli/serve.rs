@@ -6,6 +6,7 @@ use super::store::Store;
 use crate::acquirer::sandbox::Sandbox;
 use crate::acquirer::{Initiator, Reason};
 use crate::app::App;
+use crate::bins::Bins;
 use crate::card::{Card, Expiry, Pan};
 use crate::clock::Stopwatch;
 use crate::config::Config;
@@ -18,6 +19,7 @@ use crate::money::{Currency, Money};
 use crate::pay::charge::{CardSource, ChargeRequest, Purpose, charge};
 use crate::pay::recover;
 use crate::pay::transaction::Details;
+use crate::risk::Risk;
 use crate::telemetry;
 use crate::tls;
 use crate::webhook::courier::{Courier, Machine};
@@ -110,6 +112,9 @@ pub async fn make_app(config: &Config, store: Store) -> Result<App, Error> {
     let private = private_webhooks(config, store.directory.has_live_keys())?;
     let courier = Courier::new(Arc::new(Machine), &tls::client()?, &config.webhook_ports, private, &store.clock);
     let app = App {
+        risk: Risk::load(&store.db).await?,
+        bins: Bins::load(&store.db).await?,
+        proxies: config.trusted_proxies.clone(),
         db: store.db,
         vault: store.vault,
         directory: store.directory,

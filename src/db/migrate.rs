@@ -15,6 +15,8 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "first", sql: include_str!("../../migrations/0001_first.sql") },
     Migration { version: 2, name: "books", sql: include_str!("../../migrations/0002_books.sql") },
     Migration { version: 3, name: "webhooks", sql: include_str!("../../migrations/0003_webhooks.sql") },
+    Migration { version: 4, name: "risk", sql: include_str!("../../migrations/0004_risk.sql") },
+    Migration { version: 5, name: "bins", sql: include_str!("../../migrations/0005_bins.sql") },
 ];
 
 #[derive(Debug, PartialEq, Eq)]

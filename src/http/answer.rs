@@ -10,9 +10,6 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// `Retry-After` for ERR1008, seconds: the next try may find the answer.
-const RETRY_AFTER_S: &str = "1";
-
 /// A refusal where nothing was recorded.
 #[derive(Serialize, ToSchema)]
 pub struct Refusal {
@@ -84,9 +81,10 @@ pub fn refuse(about: &About, error: Error) -> Response {
     } else {
         tracing::debug!(request = about.request_id, code = meaning.name, fields = error.fields.len(), "refused");
     }
+    let retry_after = error.retry_after;
     let mut response = object(meaning.http_status, &refusal(about, error));
-    if meaning.name == "ERR1008" {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

@@ -10,7 +10,7 @@ use crate::json::{Node, wrong_body};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use http_body_util::BodyExt as _;
 use std::net::SocketAddr;
@@ -35,8 +35,10 @@ pub struct RequestId(pub String);
 
 pub struct Call {
     pub caller: Caller,
+    /// Of the key pair, as `fuda key list` shows it: who did something, for the audit log.
+    pub key_id: String,
     pub request_id: String,
-    /// The caller's address as the connection has it.
+    /// The caller's address: the connection's, or what a trusted proxy says of it.
     pub visited_ip: String,
     pub idempotency_key: Option<String>,
     /// `Fuda-Sandbox-Fault`, as it came.
@@ -58,10 +60,15 @@ impl FromRequestParts<App> for Call {
         match app.directory.authenticate(text("x-api-key"), text("authorization")) {
             Access::UnknownKey => Err(answer::forbidden()),
             Access::WrongSecret => Err(answer::unauthorized()),
-            Access::Granted(caller) => Ok(Call {
+            Access::TooOften { caller, wait_s } => {
+                let about = About { live: caller.live, request_id: request_id(parts), ..About::default() };
+                Err(answer::refuse(&about, Error::new(Code::Val0007).retry_after(wait_s)))
+            }
+            Access::Granted(caller, key_id) => Ok(Call {
                 caller,
+                key_id,
                 request_id: request_id(parts),
-                visited_ip: visited_ip(parts),
+                visited_ip: visited_ip(parts, app),
                 idempotency_key: parts.headers.get("idempotency-key").map(|key| lossless(key.as_bytes())),
                 sandbox_fault: parts.headers.get("fuda-sandbox-fault").map(|word| lossless(word.as_bytes())),
                 japanese: prefers_japanese(&parts.headers),
@@ -79,9 +86,10 @@ pub fn request_id(parts: &Parts) -> String {
     parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default()
 }
 
-fn visited_ip(parts: &Parts) -> String {
-    let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    address.map(|address| address.0.ip().to_canonical().to_string()).unwrap_or_default()
+fn visited_ip(parts: &Parts, app: &App) -> String {
+    let Some(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>() else { return String::new() };
+    let headers: Vec<&[u8]> = parts.headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes).collect();
+    app.proxies.caller(peer.0.ip(), headers.into_iter()).to_string()
 }
 
 /// Whether `ja` stands in `Accept-Language` with a weight above every other language's.

@@ -106,3 +106,36 @@ pub const REFUND: &[Field] = &[
 ];
 
 pub const VOID: &[Field] = &[PARENT, MERCHANT_ID, NOTES];
+
+pub const RULE: &[Field] = &[
+    required("kind", Kind::OneOf(&crate::risk::asked::KINDS), "What the rule looks at."),
+    optional("merchant_id", Kind::Text { min: 1, max: 128 }, "The merchant that it concerns; left out: the entity."),
+    optional(
+        "effect",
+        Kind::OneOf(&["deny", "shadow", "score"]),
+        "deny by default; shadow only notes what it would refuse.",
+    ),
+    optional(
+        "score",
+        Kind::Digits { min: 1, max: 3 },
+        "What a rule with the effect score adds to risk_score: 1 to 100.",
+    ),
+    optional("countries", Kind::Texts, "card_country, issuing_country: ISO 3166-1 alpha-2 each."),
+    optional(
+        "entries",
+        Kind::Texts,
+        "ip_block, ip_allow: addresses and CIDR blocks; bin_block: six to eight digits; pan_block: fingerprints, or card \
+         numbers, which are turned into fingerprints at once.",
+    ),
+    optional("currency", Kind::Currency, "max_amount, min_amount, refund_volume."),
+    optional("amount", Kind::Amount, "max_amount, min_amount, refund_volume: major units."),
+    optional("limit", Kind::Digits { min: 1, max: 4 }, "card_velocity, ip_velocity: at most so many, 1 to 1000."),
+    optional("window", Kind::Digits { min: 1, max: 4 }, "In so many units: 1 to 1000; months 1 to 12."),
+    optional("unit", Kind::OneOf(&["minutes", "hours", "days", "months"]), "Of the window."),
+    optional("per", Kind::OneOf(&["day", "month"]), "refund_volume."),
+    optional("time_zone", Kind::TimeZone, "refund_volume: whose day or month; UTC by default."),
+    optional("off", Kind::Bool, "card_testing: true ends the defence against card testing for the entity."),
+    optional("ip_declines", Kind::Digits { min: 1, max: 4 }, "card_testing: declines of one public address; 20."),
+    optional("bin_declines", Kind::Digits { min: 1, max: 4 }, "card_testing: declines on one BIN of 8 digits; 200."),
+    optional("minutes", Kind::Digits { min: 1, max: 4 }, "card_testing: within so many minutes; 10."),
+];

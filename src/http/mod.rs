@@ -9,6 +9,7 @@ pub mod flow;
 pub mod follow;
 pub mod openapi;
 pub mod query;
+pub mod rules;
 pub mod service;
 pub mod shape;
 pub mod status;
@@ -25,7 +26,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 use call::RequestId;
 use service::Probe;
@@ -49,10 +50,9 @@ pub fn router(app: App, probe: Probe) -> Router {
         .route("/server-to-server-interface/transaction/status", get(status::by_reference))
         .route("/server-to-server-interface/transaction/status/{id}", get(status::by_id))
         .route("/server-to-server-interface/tokens", get(tokens::list).post(charge::store_card))
-        .route(
-            "/server-to-server-interface/tokens/{id}",
-            get(tokens::get).patch(tokens::change).delete(tokens::delete),
-        );
+        .route("/server-to-server-interface/tokens/{id}", get(tokens::get).patch(tokens::change).delete(tokens::delete))
+        .route("/server-to-server-interface/risk/rules", get(rules::list).post(rules::add))
+        .route("/server-to-server-interface/risk/rules/{id}", delete(rules::remove));
     let mut router = Router::new();
     for prefix in PREFIXES {
         router = router.nest(prefix, api.clone());

@@ -3,9 +3,10 @@
 
 mod endpoints;
 mod examples;
+mod rules;
 
 use super::shape::{Field, Kind};
-use super::{answer, status};
+use super::{answer, rules as rule_answers, status};
 use crate::codes::{Code, MEANINGS};
 use crate::pay::{envelope, explain, tokens, told};
 use axum::response::Response;
@@ -27,6 +28,8 @@ use utoipa::OpenApi;
     told::WebhookList,
     told::WebhookAnswer,
     told::Feed,
+    rule_answers::RuleAnswer,
+    rule_answers::RuleList,
 )))]
 struct Answers;
 
@@ -78,9 +81,13 @@ pub fn document() -> Value {
 fn operation(endpoint: &Endpoint) -> Value {
     let mut parameters = Vec::new();
     if endpoint.path.contains("{id}") {
-        let event = json!({"type": "string", "pattern": "^evt_[0-9a-f]{32}$"});
-        let schema =
-            if endpoint.path.contains("/webhooks/") { event } else { json!({"type": "string", "format": "uuid"}) };
+        let schema = if endpoint.path.contains("/webhooks/") {
+            json!({"type": "string", "pattern": "^evt_[0-9a-f]{32}$"})
+        } else if endpoint.path.contains("/risk/") {
+            json!({"type": "string", "maxLength": 64, "examples": ["rule_5f0e2d4c6b7a8b1a0193626c"]})
+        } else {
+            json!({"type": "string", "format": "uuid"})
+        };
         parameters.push(json!({"name": "id", "in": "path", "required": true, "schema": schema}));
     }
     for (name, required, description) in endpoint.query {
@@ -104,7 +111,7 @@ fn operation(endpoint: &Endpoint) -> Value {
 /// One response for each status: a decline shares 201 with the approval, and each refusal says its codes.
 fn responses(endpoint: &Endpoint) -> Value {
     let mut codes: Vec<Code> = endpoint.refusals.to_vec();
-    codes.push(Code::Err0500);
+    codes.extend([Code::Err0500, Code::Val0007]);
     if endpoint.body.is_some() {
         codes.extend(BODY);
     }
@@ -119,7 +126,7 @@ fn responses(endpoint: &Endpoint) -> Value {
         let names: &[&str] = match status {
             201 => &["Envelope"],
             504 => &["Envelope"],
-            _ if codes.contains(&Code::Err3019) => &["Refusal", "Envelope"],
+            _ if codes.iter().any(|code| code.name().starts_with("ERR30")) => &["Refusal", "Envelope"],
             _ => &["Refusal"],
         };
         responses.insert(status.to_string(), response(&lines.join("\n\n"), names));
@@ -195,6 +202,7 @@ fn schema(kind: &Kind) -> Value {
         Kind::Url => json!({"type": "string", "format": "uri", "maxLength": 2048}),
         Kind::OneOf(words) => json!({"type": "string", "enum": words}),
         Kind::Scalar => json!({"type": ["string", "number", "boolean"]}),
+        Kind::Texts => json!({"type": "array", "items": {"type": ["string", "number"]}}),
         Kind::Object(fields) => object(fields),
     }
 }

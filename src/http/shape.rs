@@ -42,6 +42,8 @@ pub enum Kind {
     Url,
     OneOf(&'static [&'static str]),
     Scalar,
+    /// A list of texts or numbers, bounded by the body's own size.
+    Texts,
     Object(&'static [Field]),
 }
 
@@ -91,7 +93,10 @@ type Wrong = (&'static str, String);
 
 impl Kind {
     fn empty_is_missing(&self) -> bool {
-        !matches!(self, Kind::Amount | Kind::Currency | Kind::CardNumber | Kind::Digits { .. } | Kind::Object(_))
+        !matches!(
+            self,
+            Kind::Amount | Kind::Currency | Kind::CardNumber | Kind::Digits { .. } | Kind::Texts | Kind::Object(_)
+        )
     }
 
     fn check(&self, node: &Node) -> Result<(), Wrong> {
@@ -137,6 +142,13 @@ impl Kind {
                 Node::Text(text) => length(text, 0, 2048),
                 Node::Number(_) | Node::Bool(_) => Ok(()),
                 _ => Err(wrong("type", "Send a string, a number, true or false.")),
+            },
+            Kind::Texts => match node {
+                Node::List(items) => {
+                    let odd = items.iter().position(|item| item.text_or_number().is_none());
+                    odd.map_or(Ok(()), |at| Err(wrong("type", format!("Entry {} is no string.", at + 1))))
+                }
+                _ => Err(wrong("type", "Send a list of strings.")),
             },
             Kind::Object(_) => Err(wrong("type", "Send an object.")),
         }

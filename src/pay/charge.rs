@@ -4,13 +4,14 @@
 use super::attempts::{self, Message};
 use super::idempotency::{self, Claim};
 use super::outcome::{self, Flow};
+use super::refusal::Refusal;
 use super::tokens::{self, StoredCard};
 use super::transaction::{Details, Kind, Source, State, Transaction};
 use super::{Answer, store};
 use crate::acquirer::faults::Fault;
 use crate::acquirer::{Acquirer, Ask, Initiator, Operation, Outcome, Reason, StoredCredential};
 use crate::app::App;
-use crate::card::{Card, Cvc, contains_number};
+use crate::card::{Card, Cvc, Pan, contains_number};
 use crate::codes::Code;
 use crate::db::Written;
 use crate::directory::{Caller, Merchant};
@@ -18,7 +19,9 @@ use crate::error::{Error, FieldError};
 use crate::id::{TokenId, TransactionId};
 use crate::json::Node;
 use crate::money::Money;
+use crate::risk::{self, Verdict};
 use crate::vault::{Bound, Owner};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Which message the money asks for.
@@ -73,9 +76,13 @@ pub async fn charge(app: &App, request: ChargeRequest, source: CardSource) -> Re
     }
     let acquirer = app.steered(request.caller.live, request.fault).ok_or_else(|| Error::new(Code::Err1015))?;
     let instrument = instrument(app, &request, source).await?;
-    let Some(intent) = write_intent(app, &request, &instrument, acquirer.as_ref()).await? else {
+    let intent = match begin(app, &request, &instrument, acquirer.as_ref()).await? {
+        Begun::Intent(intent) => *intent,
+        Begun::Refused(answer) => return Ok(answer),
         // Another request took the key between our look-up and our write.
-        return idempotency::replay(app, request.claim.as_ref()).await?.ok_or_else(|| Error::new(Code::Err1008));
+        Begun::KeyTaken => {
+            return idempotency::replay(app, request.claim.as_ref()).await?.ok_or_else(|| Error::new(Code::Err1008));
+        }
     };
     outcome::refuse_stale(app, &intent, acquirer.abilities().deadline_ms)?;
     let answered = send(app, &request, &instrument, &intent, acquirer.as_ref()).await;
@@ -87,7 +94,65 @@ pub async fn charge(app: &App, request: ChargeRequest, source: CardSource) -> Re
         intent: &intent,
         parent: None,
     };
-    outcome::conclude(&flow, answered, |after| approved(app, &request, &instrument, after)).await
+    outcome::conclude(&flow, answered, |after| ended(app, &request, &instrument, after)).await
+}
+
+enum Begun {
+    Intent(Box<Transaction>),
+    Refused(Answer),
+    KeyTaken,
+}
+
+/// May it go on? Then the intent is written; if not, its refusal is.
+async fn begin(
+    app: &App,
+    request: &ChargeRequest,
+    instrument: &Instrument,
+    acquirer: &dyn Acquirer,
+) -> Result<Begun, Error> {
+    let ip = risk::public_ip(request.details.customer_ip.as_deref());
+    // A stored card has been tried before: testing cards by their tokens would test nothing.
+    if instrument.stored.is_none()
+        && let Some(seconds) =
+            app.risk.slowed(&app.db, request.caller, &instrument.card.pan, ip, app.database_now()).await?
+    {
+        return Err(Error::new(Code::Val0007).retry_after(seconds));
+    }
+    let verdict = judged(app, request, &instrument.card.pan, ip).await?;
+    let mut intent = draft(app, request, instrument, acquirer);
+    intent.details.risk = verdict.note.kept();
+    let (intent, code) = match verdict.code {
+        Some(code) => (intent, code),
+        None => match write_intent(app, request, instrument, intent, verdict, acquirer.name()).await? {
+            Intent::Written(intent) => return Ok(Begun::Intent(intent)),
+            Intent::KeyTaken => return Ok(Begun::KeyTaken),
+            Intent::Refused(intent, code) => (*intent, code),
+        },
+    };
+    let claim = request.claim.as_ref();
+    let refusal = Refusal { app, merchant: &request.merchant, request_id: &request.request_id, claim, parent: None };
+    Ok(refusal.record(intent, code).await?.map_or(Begun::KeyTaken, Begun::Refused))
+}
+
+async fn judged(app: &App, request: &ChargeRequest, pan: &Pan, ip: Option<IpAddr>) -> Result<Verdict, Error> {
+    let caller = request.caller;
+    if !app.risk.judges(caller) {
+        return Ok(Verdict::default());
+    }
+    let fingerprint = app.vault.fingerprint(caller.entity, caller.live, pan);
+    let bin = app.bins.find(pan).unwrap_or_default();
+    let charge = risk::Charge {
+        caller,
+        merchant_id: &request.merchant.id,
+        money: request.money,
+        pan,
+        fingerprint: &fingerprint,
+        ip,
+        country: bin.country.as_deref(),
+        issuer_country: bin.issuer_country.as_deref().or(bin.country.as_deref()),
+        now: app.database_now(),
+    };
+    app.risk.assess(&app.db, &charge).await
 }
 
 /// Brings the card into memory: the request's own, or the token's, opened.
@@ -125,15 +190,22 @@ fn refuse_own_number(body: &Node, card: &Card) -> Result<(), Error> {
     if wrong.is_empty() { Ok(()) } else { Err(Error::fields(wrong)) }
 }
 
-/// Durable before money moves: the transaction, the message that is about to go, and the key's claim. `None` when the
-/// key was taken meanwhile.
+enum Intent {
+    Written(Box<Transaction>),
+    KeyTaken,
+    /// A count had no room; nothing was written.
+    Refused(Box<Transaction>, Code),
+}
+
+/// Durable before money moves: the key's claim, what the rules count, the transaction, and the message that is about to go.
 async fn write_intent(
     app: &App,
     request: &ChargeRequest,
     instrument: &Instrument,
-    acquirer: &dyn Acquirer,
-) -> Result<Option<Transaction>, Error> {
-    let mut intent = draft(app, request, instrument, acquirer);
+    mut intent: Transaction,
+    verdict: Verdict,
+    acquirer: &'static str,
+) -> Result<Intent, Error> {
     let bound =
         Bound { entity: request.caller.entity, live: request.caller.live, owner: Owner::Transaction(intent.id) };
     let sealed = app.vault.seal(&bound, &instrument.card.pan)?;
@@ -144,16 +216,24 @@ async fn write_intent(
     if let Some(stored) = &instrument.stored {
         writes.push(tokens::still_there(stored.id, request.caller));
     }
+    let counts = writes.len();
+    writes.extend(verdict.writes());
     writes.push(store::insert(&intent, Some(sealed))?);
-    writes.push(attempts::first(intent.id, acquirer.name(), Message::Charge, intent.created_at));
+    writes.push(attempts::first(intent.id, acquirer, Message::Charge, intent.created_at));
     match app.db.write(writes).await? {
         Written::Applied(rows) => {
             // The token's guard answers with a row of its own; the number is the last row's.
             intent.reference = rows.last().map_or(Ok(0), |row| row.int(0))?;
-            Ok(Some(intent))
+            Ok(Intent::Written(Box::new(intent)))
         }
-        Written::GuardFailed(0) if request.claim.is_some() => Ok(None),
-        Written::GuardFailed(_) => Err(Error::new(Code::Err1003)),
+        Written::GuardFailed(0) if request.claim.is_some() => Ok(Intent::KeyTaken),
+        Written::GuardFailed(at) => match at.checked_sub(counts).and_then(|at| verdict.refused_at(at)) {
+            Some((code, note)) => {
+                intent.details.risk = Some(note);
+                Ok(Intent::Refused(Box::new(intent), code))
+            }
+            None => Err(Error::new(Code::Err1003)),
+        },
         // Never sent: if the intent is there after all, the sweep reverses it.
         Written::Ambiguous => Err(Error::internal("the database was lost while an intent was being written")),
     }
@@ -228,7 +308,25 @@ async fn send(
     attempts::ask(app, acquirer, operation).await
 }
 
-/// What an approval adds: the token that was to be made, or the use of the one that was charged.
+/// What the end of a charge adds: the token that was to be made, the use of the one that was charged, or a decline that
+/// counts against its source.
+fn ended(
+    app: &App,
+    request: &ChargeRequest,
+    instrument: &Instrument,
+    after: &Transaction,
+) -> Result<outcome::Extra, Error> {
+    match after.state {
+        State::Approved => approved(app, request, instrument, after),
+        State::Declined if instrument.stored.is_none() => {
+            let ip = risk::public_ip(request.details.customer_ip.as_deref());
+            let rows = app.risk.declined(request.caller, &instrument.card.pan, ip, app.database_now());
+            Ok(outcome::Extra { rows, answer: None })
+        }
+        _ => Ok(outcome::Extra::default()),
+    }
+}
+
 fn approved(
     app: &App,
     request: &ChargeRequest,

@@ -157,6 +157,7 @@ pub struct TransactionDetails {
 
 #[derive(Serialize, ToSchema)]
 pub struct RiskDetails {
+    /// 0 to 100, from the rules that fired with a score; null where no such rule stands.
     pub risk_score: Option<i64>,
 }
 
@@ -183,7 +184,7 @@ pub fn answer(transaction: &Transaction, merchant: &Merchant, request_id: &str) 
     let mut envelope = envelope(transaction, merchant, status);
     if transaction.is_charge() {
         envelope.merchant_details.billing_details = Some(billing_details(transaction));
-        envelope.risk_details_hyphen = Some(RiskDetails { risk_score: None });
+        envelope.risk_details_hyphen = Some(risk_details(transaction));
     }
     envelope.request_id = (!code.is_info()).then(|| request_id.to_owned());
     Answer::new(status, serde_json::to_string(&envelope).unwrap_or_default())
@@ -202,7 +203,7 @@ pub fn told(transaction: &Transaction, merchant: &Merchant) -> String {
     });
     if transaction.is_charge() {
         envelope.merchant_details.billing_details = Some(billing_details(transaction));
-        envelope.risk_details_hyphen = Some(RiskDetails { risk_score: None });
+        envelope.risk_details_hyphen = Some(risk_details(transaction));
     }
     serde_json::to_string(&envelope).unwrap_or_default()
 }
@@ -226,9 +227,14 @@ pub fn status(transaction: &Transaction, merchant: &Merchant, refunded_minor: i6
     details.refunded_amount = Some(Money { minor: refunded_minor, currency });
     if transaction.is_charge() {
         details.billing_details = Some(billing_details(transaction));
-        envelope.risk_details = Some(RiskDetails { risk_score: None });
+        envelope.risk_details = Some(risk_details(transaction));
     }
     envelope
+}
+
+/// Null where the entity has no rule that scores.
+fn risk_details(transaction: &Transaction) -> RiskDetails {
+    RiskDetails { risk_score: transaction.details.risk.as_ref().and_then(|note| note.score) }
 }
 
 fn envelope(transaction: &Transaction, merchant: &Merchant, status_code: u16) -> Envelope {

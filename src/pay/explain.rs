@@ -16,6 +16,7 @@ use crate::jobs;
 use crate::ledger::{self, ACCOUNTS, Account, Entry};
 use crate::money::Money;
 use crate::response_codes::{self, Retry};
+use crate::risk::{Fired, Note};
 use crate::webhook::courier::Tried;
 use crate::webhook::{self, Delivery};
 use serde::Serialize;
@@ -187,6 +188,31 @@ fn asked(lines: &mut Lines, found: &Transaction) {
         let text = response_codes::text(found.response_code.unwrap_or(-1), true);
         let en = format!("Refused before the bank was asked, {name}: {when}.");
         lines.add(found.created_at, "risk", en, format!("銀行に問い合わせる前に拒否、{name}：{text}。"));
+    }
+    if let Some(note) = &found.details.risk {
+        judged(lines, found, note);
+    }
+}
+
+/// Which rules fired, and what they did.
+fn judged(lines: &mut Lines, found: &Transaction, note: &Note) {
+    for Fired { rule, effect, code } in &note.fired {
+        let (en, ja) = match effect.as_str() {
+            "shadow" => (
+                format!("Rule {rule} would have refused it ({code}), but only watches."),
+                format!("ルール {rule} は拒否（{code}）に相当するが、監視のみ。"),
+            ),
+            "score" => (
+                format!("Rule {rule} added to the risk score ({code})."),
+                format!("ルール {rule} がリスクスコアを加算（{code}）。"),
+            ),
+            _ => (format!("Rule {rule} refused it ({code})."), format!("ルール {rule} により拒否（{code}）。")),
+        };
+        lines.add(found.created_at, "risk", en, ja);
+    }
+    if let Some(score) = note.score {
+        let ja = format!("リスクスコアは 100 中 {score}。");
+        lines.add(found.created_at, "risk", format!("The risk score is {score} of 100."), ja);
     }
 }
 

@@ -4,8 +4,9 @@
 use super::attempts::{self, Message};
 use super::idempotency::{self, Claim};
 use super::outcome::{self, Extra, Flow};
+use super::refusal::Refusal;
 use super::transaction::{Details, Kind, State, Transaction};
-use super::{Answer, envelope, parent, store};
+use super::{Answer, parent, store};
 use crate::acquirer::faults::Fault;
 use crate::acquirer::{Acquirer, Follow, Operation, Outcome};
 use crate::app::App;
@@ -16,6 +17,7 @@ use crate::error::Error;
 use crate::id::TransactionId;
 use crate::jobs::Job;
 use crate::money::Money;
+use crate::risk::Verdict;
 use std::sync::Arc;
 
 /// How often the parent is looked at again after another was faster; each time somebody else has got ahead.
@@ -48,7 +50,7 @@ pub async fn follow(app: &App, request: FollowRequest) -> Result<Answer, Error> 
         let money = money(&request, &parent)?;
         let draft = draft(app, &request, &parent, money, acquirer.as_ref());
         let begun = match parent::check(&parent, request.kind, money) {
-            Ok(()) => write_intent(app, &request, draft, acquirer.as_ref()).await?,
+            Ok(()) => begin(app, &request, &parent, draft, acquirer.as_ref()).await?,
             Err(Code::Err3019) => refuse(app, &request, &parent, draft, Code::Err3019).await?,
             Err(code) => return Err(Error::new(code)),
         };
@@ -143,10 +145,12 @@ enum Begun {
 async fn write_intent(
     app: &App,
     request: &FollowRequest,
+    parent: &Transaction,
     mut intent: Transaction,
+    verdict: Verdict,
     acquirer: &dyn Acquirer,
 ) -> Result<Begun, Error> {
-    let mut writes = Vec::with_capacity(5);
+    let mut writes = Vec::with_capacity(6);
     if let Some(claim) = &request.claim {
         writes.push(claim.insert(intent.id, app.clock.now()));
     }
@@ -154,6 +158,8 @@ async fn write_intent(
         writes.push(job.done());
     }
     writes.push(parent::reserve(&intent));
+    let counts = writes.len();
+    writes.extend(verdict.writes());
     writes.push(store::insert(&intent, None)?);
     writes.push(attempts::first(intent.id, acquirer.name(), Message::of(intent.kind, false), intent.created_at));
     match app.db.write(writes).await? {
@@ -162,25 +168,19 @@ async fn write_intent(
             Ok(Begun::Intent(Box::new(intent)))
         }
         Written::GuardFailed(0) if request.claim.is_some() => Ok(Begun::KeyTaken),
-        Written::GuardFailed(_) => Ok(Begun::Raced),
+        Written::GuardFailed(at) => match at.checked_sub(counts).and_then(|at| verdict.refused_at(at)) {
+            Some((code, note)) => {
+                intent.details.risk = Some(note);
+                refuse(app, request, parent, intent, code).await
+            }
+            None => Ok(Begun::Raced),
+        },
         // Never sent: if the intent is there after all, the sweep settles it.
         Written::Ambiguous => Err(Error::internal("the database was lost while an intent was being written")),
     }
 }
 
-/// As a rule or a balance refuses it, before the bank is asked.
-pub fn refused(draft: Transaction, code: Code) -> Transaction {
-    Transaction {
-        state: State::Declined,
-        settle_after: None,
-        code: Some(code),
-        response_code: code.meaning().response_code,
-        auth_code: None,
-        ..draft
-    }
-}
-
-/// A refusal that is recorded (contract section 10) begins and ends in one write.
+/// The key's final answer, from its one place.
 async fn refuse(
     app: &App,
     request: &FollowRequest,
@@ -188,26 +188,34 @@ async fn refuse(
     draft: Transaction,
     code: Code,
 ) -> Result<Begun, Error> {
-    let refused = refused(draft, code);
-    let answer = envelope::answer(&refused, &request.merchant, &request.request_id);
-    let mut writes = Vec::with_capacity(3);
-    if let Some(claim) = &request.claim {
-        writes.push(claim.insert(refused.id, app.clock.now()));
+    let claim = request.claim.as_ref();
+    let refusal =
+        Refusal { app, merchant: &request.merchant, request_id: &request.request_id, claim, parent: Some(parent) };
+    Ok(refusal.record(draft, code).await?.map_or(Begun::KeyTaken, Begun::Refused))
+}
+
+/// A refund against its merchant's volumes; nothing else that follows a charge is judged.
+async fn judged(app: &App, draft: &Transaction) -> Result<Verdict, Error> {
+    if draft.kind != Kind::Refund {
+        return Ok(Verdict::default());
     }
-    writes.push(store::insert(&refused, None)?);
-    if let Some(claim) = &request.claim {
-        writes.push(claim.answered_at_once(refused.id, &answer));
+    app.risk.assess_refund(&app.db, draft.caller, &draft.merchant_id, draft.money, app.database_now()).await
+}
+
+/// Durable before money moves; a volume that has no room ends it here.
+async fn begin(
+    app: &App,
+    request: &FollowRequest,
+    parent: &Transaction,
+    mut draft: Transaction,
+    acquirer: &dyn Acquirer,
+) -> Result<Begun, Error> {
+    let verdict = judged(app, &draft).await?;
+    draft.details.risk = verdict.note.kept();
+    if let Some(code) = verdict.code {
+        return refuse(app, request, parent, draft, code).await;
     }
-    writes.extend(outcome::news(app, &refused, Some(parent)));
-    match app.db.write(writes).await? {
-        Written::Applied(rows) => {
-            app.nudge.notify_one();
-            let reference = rows.last().map_or(Ok(0), |row| row.int(0))?;
-            Ok(Begun::Refused(answer.with_reference(reference)))
-        }
-        Written::GuardFailed(_) => Ok(Begun::KeyTaken),
-        Written::Ambiguous => Err(Error::internal("the database was lost while a refusal was being written")),
-    }
+    write_intent(app, request, parent, draft, verdict, acquirer).await
 }
 
 /// The message as it goes first, and as recovery repeats it: under the same reference.

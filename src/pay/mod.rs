@@ -14,6 +14,7 @@ pub mod idempotency;
 pub mod outcome;
 pub mod parent;
 pub mod recover;
+pub mod refusal;
 pub mod retention;
 pub mod state;
 pub mod store;

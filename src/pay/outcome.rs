@@ -45,7 +45,7 @@ pub struct Flow<'a> {
     pub parent: Option<&'a Transaction>,
 }
 
-/// What a flow adds to an approval: rows, and an answer of its own in the envelope's place.
+/// What a flow adds to its end: rows, and an answer of its own in the envelope's place.
 #[derive(Default)]
 pub struct Extra {
     pub rows: Vec<Stmt>,
@@ -56,12 +56,12 @@ pub struct Extra {
 pub async fn conclude(
     flow: &Flow<'_>,
     outcome: Outcome,
-    approved: impl FnOnce(&Transaction) -> Result<Extra, Error>,
+    ended: impl FnOnce(&Transaction) -> Result<Extra, Error>,
 ) -> Result<Answer, Error> {
     let (app, intent) = (flow.app, flow.intent);
     let reply = Reply::of(&outcome);
     let after = apply(intent, event(outcome)).map_err(|_| Error::internal("an intent is not pending"))?;
-    let extra = if after.state == State::Approved { approved(&after)? } else { Extra::default() };
+    let extra = ended(&after)?;
     let answer = extra.answer.unwrap_or_else(|| envelope::answer(&after, flow.merchant, flow.request_id));
     let mut writes = rows(app, flow.merchant, intent, &after, flow.parent);
     writes.push(attempts::answered(intent.id, 1, reply, app.clock.now()));
@@ -118,6 +118,11 @@ pub fn rows(
     let mut rows = vec![store::update(before, after)];
     if !after.is_charge() {
         rows.push(parent::settle(before, after));
+    }
+    if matches!(after.state, State::Declined | State::NotSent)
+        && let Some(note) = &after.details.risk
+    {
+        rows.extend(note.give_back(after.money));
     }
     if after.state == State::Approved {
         rows.extend(books::entries(after, parent, app.clock.now()));
@@ -277,6 +282,7 @@ fn reopen(app: &App, found: &Transaction) -> Vec<Stmt> {
     ];
     if !found.is_charge() {
         rows.push(parent::take_again(found));
+        rows.extend(found.details.risk.iter().flat_map(|note| note.take_again(found.money)));
         rows.push(idempotency::reopen(found.id));
     }
     rows

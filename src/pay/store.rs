@@ -156,6 +156,15 @@ pub async fn page(db: &Db, after: i64, from: i64, to: i64, limit: i64) -> Result
     db.rows(sql, args![after, from, to, limit]).await?.iter().map(read).collect()
 }
 
+/// The `ref` before that of the first transaction begun at `since` or later: ids begin with their time.
+pub async fn before(db: &Db, since: i64) -> Result<i64, Error> {
+    let mut first = [0; 16];
+    first[..6].copy_from_slice(&since.max(0).to_be_bytes()[2..]);
+    let sql = "SELECT ref FROM transactions WHERE id >= $1 ORDER BY id LIMIT 1";
+    let found = db.rows(sql, args![first]).await?;
+    found.first().map_or(Ok(i64::MAX), |row| row.int(0).map(|first| first - 1))
+}
+
 /// Money without a known result, the oldest first.
 pub async fn unresolved(db: &Db, now: i64, limit: i64) -> Result<Vec<Transaction>, Error> {
     let sql = concat!(

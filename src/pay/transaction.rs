@@ -7,6 +7,7 @@ use crate::codes::Code;
 use crate::directory::Caller;
 use crate::id::{TokenId, TransactionId};
 use crate::money::Money;
+use crate::risk::Note;
 use serde::{Deserialize, Serialize};
 
 /// `transaction_type` of the contract: a purchase is a CAPTURE without a parent, an authorization a PRE_AUTH; a capture of
@@ -146,6 +147,9 @@ pub struct Details {
     /// The version of the vault's key under which the charged token was sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault_key: Option<i64>,
+    /// Which risk rules fired, and the score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Note>,
 }
 
 #[derive(Clone, Debug)]

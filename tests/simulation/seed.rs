@@ -7,6 +7,7 @@ use crate::shop::{Ears, Road};
 use crate::weather::{Dice, Life, Sky};
 use axum::Router;
 use fuda::app::App;
+use fuda::bins::Bins;
 use fuda::clock::Clock;
 use fuda::db::{Db, Memory, Simulated, Stmt};
 use fuda::directory::{Directory, MerchantSpec};
@@ -18,7 +19,9 @@ use fuda::pay::recover::{self, Verdict};
 use fuda::pay::store;
 use fuda::pay::teller::Teller;
 use fuda::pay::worker::Worker;
+use fuda::proxies::Proxies;
 use fuda::random::Random;
+use fuda::risk::Risk;
 use fuda::vault::{KeySource, Vault};
 use fuda::webhook::courier::Courier;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -236,6 +239,9 @@ impl World {
         let vault = Vault::open(&calm, &source, &self.clock, &self.random).await.ok()?;
         let app = App {
             directory: Directory::load(&calm, &vault).await.ok()?,
+            risk: Risk::load(&calm).await.ok()?,
+            bins: Bins::load(&calm).await.ok()?,
+            proxies: Proxies::default(),
             db,
             vault,
             sandbox: Arc::new(line),

@@ -125,3 +125,25 @@ fn outline(value: &Value) -> Value {
         Value::Null => Value::Null,
     }
 }
+
+pub async fn of_rules_are_true(engine: Engine) {
+    let world = World::new(engine).await;
+    let document = answer(world.http.get(format!("{}/openapi.json", world.server.base))).await.1;
+    let shown = |name: &str| document["components"]["examples"][name]["value"].clone();
+    let mut velocity = shown("rule_of_velocity");
+    velocity["merchant_id"] = json!(world.keys.merchant);
+    let added = world.post("risk/rules", &velocity).await;
+    alike(&added, 201, &shown("rule_added"));
+    alike(&world.get("risk/rules").await, 200, &shown("rule_list"));
+    let id = added.1["rule"]["id"].as_str().unwrap();
+    let removed = world.authed(world.http.delete(world.url(&format!("risk/rules/{id}"))), &world.keys);
+    alike(&answer(removed).await, 200, &shown("rule_removed"));
+    for name in ["rule_of_addresses", "rule_that_watches"] {
+        let mut rule = shown(name);
+        if rule["merchant_id"].is_string() {
+            rule["merchant_id"] = json!(world.keys.merchant);
+        }
+        let (status, added) = world.post("risk/rules", &rule).await;
+        assert_eq!(status, 201, "{added}");
+    }
+}

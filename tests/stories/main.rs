@@ -3,17 +3,21 @@
 
 #![allow(clippy::disallowed_methods)] // stories run on real time
 
+mod bins;
 mod books;
 mod charge;
 mod crash;
 mod examples;
 mod faults;
 mod follow;
+mod limits;
 mod lost;
 mod operator;
 mod receiver;
 mod receivers;
 mod refusals;
+mod risk;
+mod rules;
 mod schema;
 mod secrets;
 mod tokens;
@@ -82,6 +86,12 @@ fn all() -> Vec<(&'static str, Story)> {
         operator::live_keys,
         operator::keys_come_and_go,
         operator::logs_for_machines,
+        bins::imported_and_looked_up,
+        bins::a_million_ranges,
+        bins::bad_files,
+        bins::imports_that_race,
+        limits::a_key_that_calls_too_often,
+        limits::who_called,
         examples::are_true,
         examples::of_questions_are_true,
         examples::of_what_follows_are_true,
@@ -101,8 +111,26 @@ fn all() -> Vec<(&'static str, Story)> {
     ]
 }
 
+fn of_risk() -> Vec<(&'static str, Story)> {
+    stories![
+        examples::of_rules_are_true,
+        risk::each_code_is_recorded,
+        risk::stored_cards_are_judged,
+        risk::velocity_is_exact,
+        risk::shadows_and_scores,
+        risk::private_addresses_do_not_count,
+        risk::rules_are_their_entitys,
+        risk::a_refusal_is_the_keys_answer,
+        risk::refund_volumes,
+        rules::mistakes_are_named,
+        rules::changes_are_audited,
+        rules::card_testing_is_slowed_down,
+        rules::at_the_command_line,
+    ]
+}
+
 fn main() {
-    let stories = all();
+    let stories = [all(), of_risk()].concat();
     let postgres = world::postgres().is_some();
     if !postgres {
         eprintln!(

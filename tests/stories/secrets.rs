@@ -24,6 +24,7 @@ pub async fn canary(engine: Engine) {
                 answers.push(answered.to_string());
             }
         }
+        answers.extend(rules(&world, number).await);
         for path in ["capture", "refund", "void"] {
             for place in ["transactionId", "merchant_id", "amount", "notes", "card"] {
                 let mut body =
@@ -72,6 +73,33 @@ pub async fn canary(engine: Engine) {
     let log = std::fs::read(world.folder.with_extension("log")).unwrap();
     assert!(log.len() > 1_000);
     clean(&log, "the log");
+}
+
+/// A card number in a rule becomes a fingerprint at once; where it does not belong it is refused without a word of it.
+async fn rules(world: &World, number: &str) -> Vec<String> {
+    let mut answers = Vec::new();
+    for (kind, place) in [
+        ("pan_block", "entries"),
+        ("bin_block", "entries"),
+        ("ip_block", "entries"),
+        ("card_country", "countries"),
+        ("card_velocity", "limit"),
+        ("refund_volume", "time_zone"),
+        ("max_amount", "amount"),
+        ("max_amount", "merchant_id"),
+        ("card_testing", "kind"),
+    ] {
+        let mut rule = json!({"kind": kind, "effect": "shadow"});
+        rule[place] = if matches!(place, "entries" | "countries") { json!([number]) } else { json!(number) };
+        let asked = world.authed(world.http.post(world.url("risk/rules")), &world.keys);
+        answers
+            .push(answer(asked.header("idempotency-key", format!("{number}{kind}")).json(&rule)).await.1.to_string());
+    }
+    let removed = world.http.delete(world.url(&format!("risk/rules/{number}")));
+    answers.push(answer(world.authed(removed, &world.keys)).await.1.to_string());
+    answers.push(world.get("risk/rules").await.1.to_string());
+    answers.push(world.run(&["rule", "list"]));
+    answers
 }
 
 /// The card where it belongs, and where it does not.

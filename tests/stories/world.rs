@@ -201,6 +201,33 @@ impl World {
         }
     }
 
+    /// The first column of a query past the gateway, as texts.
+    pub async fn texts(&self, query: &str) -> Vec<String> {
+        match &self.database_url {
+            Some(url) => {
+                let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+                tokio::spawn(connection);
+                let text = |message| match message {
+                    tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                    _ => None,
+                };
+                client.simple_query(query).await.unwrap().into_iter().filter_map(text).collect()
+            }
+            None => {
+                let connection = rusqlite::Connection::open(self.folder.join("fuda.db")).unwrap();
+                let query = format!("SELECT CAST(first AS TEXT) FROM (SELECT NULL AS first WHERE 0 UNION ALL {query})");
+                let mut found = connection.prepare(&query).unwrap();
+                found.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+            }
+        }
+    }
+
+    /// What the audit log says of these actions, in their order.
+    pub async fn deeds(&self, begin: &str) -> Vec<String> {
+        let (text, from) = ("action || ' ' || subject || ' ' || detail", "audit_log WHERE action LIKE");
+        self.texts(&format!("SELECT * FROM (SELECT {text} FROM {from} '{begin}%' ORDER BY number) AS deeds")).await
+    }
+
     pub fn card_charge(&self, number: &str) -> Value {
         json!({
             "amount": "1000", "currency": "JPY", "merchant_id": self.keys.merchant,

@@ -59,10 +59,13 @@ pub async fn run(
     let request = Arc::new(Request::of(&request, operation).ok_or_else(|| Error::internal("not a request"))?);
     let mut running = tokio::task::JoinSet::new();
     let watch = Stopwatch::start();
-    for _ in 0..clients {
+    // Another run has other cards.
+    let run = u64::from(std::process::id()) * 100_000_000;
+    for at in 0..clients {
         let stream = TcpStream::connect(address).await.map_err(Error::internal)?;
         stream.set_nodelay(true).map_err(Error::internal)?;
-        running.spawn(client(Line { stream, buffer: vec![0; BUFFER] }, request.clone(), watch, seconds));
+        let first = run + u64::try_from(at).unwrap_or(0) * 1_000_000;
+        running.spawn(client(Line { stream, buffer: vec![0; BUFFER] }, request.clone(), watch, seconds, first));
     }
     let mut times = Vec::new();
     let mut measured = Measured::default();
@@ -82,6 +85,8 @@ pub async fn run(
 /// The charge as it goes over the wire, and what follows it, which needs the charge's id.
 struct Request {
     charge: String,
+    /// Where the card's number and the customer's address stand, if each charge has its own.
+    varied: Option<(usize, usize)>,
     /// Head and body up to the id, and the body behind it.
     following: Option<(String, String)>,
 }
@@ -92,8 +97,9 @@ impl Request {
         const PATH: &str = "server-to-server-interface/payment";
         let to = |noun: &str| payment.replacen(PATH, &format!("server-to-server-interface/{noun}"), 1);
         let charge = to(operation.charge());
+        let varied = charge.find(CARD).zip(charge.find(ADDRESS));
         if operation == Operation::Payment {
-            return Some(Request { charge, following: None });
+            return Some(Request { charge, varied, following: None });
         }
         let merchant = payment.split("\"merchant_id\":\"").nth(1)?.split('"').next()?.to_owned();
         let follows = to(operation.name());
@@ -101,8 +107,61 @@ impl Request {
         let before = "{\"transactionId\":\"";
         let behind = format!("\",\"merchant_id\":\"{merchant}\",\"amount\":1000}}");
         let length = before.len() + 36 + behind.len();
-        Some(Request { charge, following: Some((format!("{head}content-length: {length}\r\n\r\n{before}"), behind)) })
+        Some(Request {
+            charge,
+            varied,
+            following: Some((format!("{head}content-length: {length}\r\n\r\n{before}"), behind)),
+        })
     }
+}
+
+/// What stands in a request for what differs in each, in its length.
+const CARD: &str = "card-number-here";
+const ADDRESS: &str = "customer-ip-her";
+
+impl Request {
+    /// The charge of this number.
+    fn charge(&self, number: u64) -> String {
+        let mut text = self.charge.clone();
+        if let Some((card, address)) = self.varied {
+            text.replace_range(card..card + CARD.len(), &card_number(number));
+            let part = |divisor: u64| 100 + number / divisor % 100;
+            let ip = format!("{}.{}.{}.{}", 130 + number % 30, part(30), part(3_000), part(300_000));
+            text.replace_range(address..address + ADDRESS.len(), &ip);
+        }
+        text
+    }
+}
+
+/// A Visa number of sixteen digits with its check digit (ISO/IEC 7812-1 annex B).
+fn card_number(number: u64) -> String {
+    let digits = format!("4539{:011}", number * 7_919 % 100_000_000_000);
+    let sum: u32 = digits
+        .bytes()
+        .rev()
+        .enumerate()
+        .map(|(position, digit)| {
+            let value = u32::from(digit - b'0') * if position % 2 == 0 { 2 } else { 1 };
+            value / 10 + value % 10
+        })
+        .sum();
+    format!("{digits}{}", (10 - sum % 10) % 10)
+}
+
+/// Turns the gateway's printed payment into one with a card and an address of its own in each charge; the merchant's id.
+pub fn with_cards(gateway: &mut super::Gateway) -> Option<String> {
+    let text = String::from_utf8(gateway.request.clone()).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let mut body: serde_json::Value = serde_json::from_str(body).ok()?;
+    body.as_object_mut()?.remove("payment_method");
+    body["card"] =
+        serde_json::json!({"number": CARD, "expiry_month": "12", "expiry_year": "2040", "cvc": "123", "name": ""});
+    body["customer_ip"] = ADDRESS.into();
+    let merchant = body["merchant_id"].as_str()?.to_owned();
+    let body = body.to_string();
+    let head = head.split("content-length:").next()?;
+    gateway.request = format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes();
+    Some(merchant)
 }
 
 async fn client(
@@ -110,12 +169,17 @@ async fn client(
     request: Arc<Request>,
     watch: Stopwatch,
     seconds: u64,
+    first: u64,
 ) -> Result<(Vec<u64>, u64), Error> {
     let mut times = Vec::new();
     let mut errors = 0;
+    let mut number = first;
     while watch.elapsed().as_secs() < seconds {
         let mut started = Stopwatch::start();
-        let mut approved = line.ask(request.charge.as_bytes()).await?;
+        let charge = if request.varied.is_some() { request.charge(number) } else { String::new() };
+        let charge = if charge.is_empty() { &request.charge } else { &charge };
+        number += 1;
+        let mut approved = line.ask(charge.as_bytes()).await?;
         if let (Some((head, tail)), Some(id)) = (&request.following, &approved) {
             let following = format!("{head}{id}{tail}");
             started = Stopwatch::start();

@@ -1,7 +1,7 @@
 //! Every endpoint of the document: one row each.
 
 use crate::codes::Code;
-use crate::http::fields::{CAPTURE, CHANGE, CHARGE, REFUND, STORE, VOID};
+use crate::http::fields::{CAPTURE, CHANGE, CHARGE, REFUND, RULE, STORE, VOID};
 use crate::http::shape::Field;
 
 pub struct Endpoint {
@@ -27,6 +27,25 @@ const CHARGED: &[Code] = &[
     Code::Err1010,
     Code::Err1011,
     Code::Err1015,
+    Code::Err3001,
+    Code::Err3002,
+    Code::Err3003,
+    Code::Err3004,
+    Code::Err3005,
+    Code::Err3006,
+    Code::Err3007,
+    Code::Err3008,
+    Code::Err3009,
+    Code::Err3010,
+    Code::Err3011,
+    Code::Err3012,
+    Code::Err3013,
+    Code::Err3014,
+    Code::Err3015,
+    Code::Err3016,
+    Code::Err3017,
+    Code::Err3018,
+    Code::Val0007,
 ];
 
 const fn charge(path: &'static str, summary: &'static str) -> Endpoint {
@@ -46,6 +65,7 @@ const FOLLOWED: &[Code] = &[
     Code::Err1015,
     Code::Err1016,
     Code::Err3019,
+    Code::Err3020,
 ];
 
 const fn follow(path: &'static str, summary: &'static str, body: (&'static str, &'static [Field])) -> Endpoint {
@@ -53,6 +73,7 @@ const fn follow(path: &'static str, summary: &'static str, body: (&'static str, 
     Endpoint { method: "post", path, summary, body: Some(body), query: &[], success, refusals: FOLLOWED }
 }
 
+const RULES_PATH: &str = "/server-to-server-interface/risk/rules";
 const TOKEN_PATH: &str = "/server-to-server-interface/tokens/{id}";
 
 pub const ENDPOINTS: &[Endpoint] = &[
@@ -181,5 +202,32 @@ pub const ENDPOINTS: &[Endpoint] = &[
         query: &[],
         success: (200, "TokenAnswer"),
         refusals: &[Code::Err1003],
+    },
+    Endpoint {
+        method: "get",
+        path: RULES_PATH,
+        summary: "The risk rules in force, in the order in which they were added",
+        body: None,
+        query: &[],
+        success: (200, "RuleList"),
+        refusals: &[],
+    },
+    Endpoint {
+        method: "post",
+        path: RULES_PATH,
+        summary: "Add a risk rule; in force everywhere within a second",
+        body: Some(("RuleRequest", RULE)),
+        query: &[],
+        success: (201, "RuleAnswer"),
+        refusals: &[Code::Err1007, Code::Err1008],
+    },
+    Endpoint {
+        method: "delete",
+        path: "/server-to-server-interface/risk/rules/{id}",
+        summary: "Remove a risk rule; out of force everywhere within a second",
+        body: None,
+        query: &[],
+        success: (200, "RuleAnswer"),
+        refusals: &[Code::Val0005],
     },
 ];

@@ -7,6 +7,7 @@ use super::super::answer::{About, refusal};
 use super::super::fields::CHARGE;
 use super::super::shape;
 use super::super::status::StatusList;
+use super::rules;
 use crate::acquirer::{Approval, Initiator};
 use crate::card::{Expiry, Scheme};
 use crate::clock::timestamp;
@@ -18,23 +19,23 @@ use crate::json::Node;
 use crate::money::{Currency, Money};
 use crate::pay::envelope::{self, CardOut};
 use crate::pay::explain::{self, Traces};
-use crate::pay::follow::refused;
+use crate::pay::refusal::refused;
 use crate::pay::state::{Event, apply};
 use crate::pay::tokens::{TokenAnswer, TokenList, TokenView};
 use crate::pay::transaction::{Address, Details, Kind, Source, State, Transaction};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-const ENTITY: &str = "6f1c2b1e-3f0a-4d55-9a34-0d2f3c1b7a90";
+pub const ENTITY: &str = "6f1c2b1e-3f0a-4d55-9a34-0d2f3c1b7a90";
 const TRANSACTION: &str = "0193626c-29a0-7c3e-8b1a-5f0e2d4c6b7a";
 const FOLLOWING: &str = "01936270-b1e8-7d12-9c0a-2b4d6f8a0c1e";
 const TOKEN: &str = "0b9f3c52-7d41-4a86-b0de-3a5c1f2e4d68";
 const REQUEST: &str = "0193626c29a07d418a1b2c3d4e5f6071";
 const FINGERPRINT: &str = "f3b1c2d4e5a697880a1b2c3d4e5f6071";
-const MERCHANT: &str = "JP00000001";
+pub const MERCHANT: &str = "JP00000001";
 
 /// 2024-11-25T08:24:36.000Z, as in the contract.
-const MADE_AT: i64 = 1_732_523_076_000;
+pub const MADE_AT: i64 = 1_732_523_076_000;
 
 /// Names of the examples of a body, by the name of its schema.
 pub fn of_request(body: &str) -> &'static [&'static str] {
@@ -45,7 +46,7 @@ pub fn of_request(body: &str) -> &'static [&'static str] {
         "CaptureRequest" => &["capture_a_part"],
         "RefundRequest" => &["refund_a_part"],
         "VoidRequest" => &["void_a_hold"],
-        _ => &[],
+        other => rules::of_request(other),
     }
 }
 
@@ -76,16 +77,17 @@ pub fn of_answer(method: &str, path: &str, status: u16) -> &'static [&'static st
         ("get", "webhooks", 200) => &["webhook_list"],
         ("post", "webhooks/{id}/retry", 200) => &["webhook_again"],
         ("get", "events", 200) => &["event_feed"],
-        _ => &[],
+        (method, noun, status) => rules::of_answer(method, noun, status),
     }
 }
 
 /// All examples, as the document's components hold them.
 pub fn all() -> Map<String, Value> {
-    requests().into_iter().chain(answers().unwrap_or_default()).collect()
+    let ours = requests().into_iter().chain(answers().unwrap_or_default());
+    ours.chain(rules::requests()).chain(rules::answers().unwrap_or_default()).collect()
 }
 
-fn example(name: &str, summary: &str, value: &impl Serialize) -> (String, Value) {
+pub fn example(name: &str, summary: &str, value: &impl Serialize) -> (String, Value) {
     (name.to_owned(), json!({"summary": summary, "value": value}))
 }
 
