@@ -122,7 +122,7 @@ async fn visited(world: &World, headers: &[&[u8]]) -> String {
     }
     let (status, answered) = answer(request.json(&world.card_charge("4111111111111111"))).await;
     assert_eq!(status, 201, "{answered}");
-    answered.pointer("/transaction_details/device_details/visited_ip").and_then(Value::as_str).unwrap().to_owned()
+    answered.pointer("/merchant_details/device_details/visited_ip").and_then(Value::as_str).unwrap().to_owned()
 }
 
 pub async fn who_called(engine: Engine) {
