@@ -227,6 +227,8 @@ pub async fn a_transaction_is_explained(engine: Engine) {
     let id = id_of(&declined);
     let (status, story) = world.get(&format!("transaction/{id}/explain")).await;
     assert_eq!((status, &story["success"], &story["state"]), (200, &json!(true), &json!("DECLINED")));
+    let event =
+        world.get(&format!("webhooks?transaction_id={id}")).await.1["webhooks"][0]["id"].as_str().unwrap().to_owned();
     let text = |language: &str| {
         let lines = story["lines"].as_array().unwrap().iter();
         lines
@@ -234,6 +236,7 @@ pub async fn a_transaction_is_explained(engine: Engine) {
             .collect::<Vec<_>>()
             .join("\n")
             .replace(&id, "<id>")
+            .replace(&event, "<event>")
     };
     insta::allow_duplicates! {
         insta::assert_snapshot!(text("en"), @"
@@ -242,6 +245,7 @@ pub async fn a_transaction_is_explained(engine: Engine) {
         sent: The charge went to acquirer sandbox under reference <id>.
         answered: The bank answered 51: Insufficient funds OR Insufficient funds/over credit limit. It may be tried again later.
         result: The end: DECLINED, told as ERR1000.
+        webhook: Event <event>: no webhook_url was given, so it is in the feed only.
         ");
         insta::assert_snapshot!(text("ja"), @"
         asked: カード 400000******9995 での 1000 JPY の支払いの依頼（顧客起点）。すべての項目が検査を通過。
@@ -249,12 +253,13 @@ pub async fn a_transaction_is_explained(engine: Engine) {
         sent: 請求をアクワイアラ sandbox へ送信（参照番号 <id>）。
         answered: 銀行の応答 51：残高不足または利用限度額超過です。後で再試行できる。
         result: 結果：DECLINED、応答コード ERR1000。
+        webhook: イベント <event>：webhook_url の指定なし。フィードのみ。
         ");
     }
     let paid = world.charged("authorization", "1000").await;
     let story = world.get(&format!("transaction/{paid}/explain")).await.1;
     let steps: Vec<_> = story["lines"].as_array().unwrap().iter().map(|line| line["step"].as_str().unwrap()).collect();
-    assert_eq!(steps, ["asked", "vault", "vault", "sent", "answered", "ledger", "result", "planned"]);
+    assert_eq!(steps, ["asked", "vault", "vault", "sent", "answered", "ledger", "result", "webhook", "planned"]);
     let other = world.other_entity();
     tokio::time::sleep(Duration::from_millis(900)).await;
     let url = world.url(&format!("transaction/{paid}/explain"));
