@@ -7,6 +7,7 @@ use crate::clock::Millis;
 use crate::db::{Db, Row, Stmt, Written, args};
 use crate::error::Error;
 use crate::id::{EventId, TransactionId};
+use std::collections::BTreeMap;
 
 /// The values stand in the database: never change one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,19 +51,20 @@ pub struct Job {
 
 /// Part of the write that calls for it. A job of the kind for the same subject that exists is brought forward.
 pub fn enqueue(kind: Kind, subject: TransactionId, due_at: Millis) -> Stmt {
-    insert(kind, *subject.as_bytes(), "", due_at)
+    Stmt::new(
+        "INSERT INTO jobs (kind, subject, due_at, run_at, attempts) VALUES ($1, $2, $3, $3, 0) \
+         ON CONFLICT (kind, subject) DO UPDATE SET due_at = $3, run_at = $3",
+        args![kind as i64, subject, due_at],
+    )
 }
 
-/// [`enqueue`] for an event's delivery, in the lane of its receiver.
+/// An event's delivery, in the lane of its receiver. One that is on its way just now is fenced off, so that it cannot end what
+/// was asked for meanwhile.
 pub fn enqueue_delivery(event: EventId, lane: &str, due_at: Millis) -> Stmt {
-    insert(Kind::Deliver, *event.as_bytes(), lane, due_at)
-}
-
-fn insert(kind: Kind, subject: [u8; 16], lane: &str, due_at: Millis) -> Stmt {
     Stmt::new(
         "INSERT INTO jobs (kind, subject, lane, due_at, run_at, attempts) VALUES ($1, $2, $3, $4, $4, 0) \
-         ON CONFLICT (kind, subject) DO UPDATE SET due_at = $4, run_at = $4",
-        args![kind as i64, subject, lane, due_at],
+         ON CONFLICT (kind, subject) DO UPDATE SET lane = $3, due_at = $4, run_at = $4, attempts = jobs.attempts + 1",
+        args![Kind::Deliver as i64, event, lane, due_at],
     )
 }
 
@@ -103,15 +105,50 @@ impl Job {
     }
 }
 
-/// The lanes with jobs that are due at `now`, at most 10,000. It costs a look for each lane, not for each job.
-pub async fn due_lanes(db: &Db, kind: Kind, now: Millis) -> Result<Vec<String>, Error> {
-    let sql = "WITH RECURSIVE lanes (lane) AS ( \
-               SELECT (SELECT MIN(lane) FROM jobs WHERE kind = $1) UNION ALL \
-               SELECT (SELECT MIN(jobs.lane) FROM jobs WHERE jobs.kind = $1 AND jobs.lane > lanes.lane) FROM lanes \
-               WHERE lanes.lane IS NOT NULL) \
-               SELECT lane FROM lanes WHERE lane IS NOT NULL AND EXISTS \
-               (SELECT 1 FROM jobs WHERE jobs.kind = $1 AND jobs.lane = lanes.lane AND jobs.run_at <= $2) LIMIT 10000";
-    db.rows(sql, args![kind as i64, now]).await?.iter().map(|row| Ok(row.text(0)?.to_owned())).collect()
+/// Whether a job of the kind is due at `now`.
+pub async fn any_due(db: &Db, kind: Kind, now: Millis) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM jobs WHERE kind = $1 AND run_at <= $2 LIMIT 1";
+    Ok(!db.rows(sql, args![kind as i64, now]).await?.is_empty())
+}
+
+/// How many due jobs, and how many lanes, one look goes through.
+const LOOK: usize = 256;
+
+/// Lanes with jobs that are due at `now`, and how many of each were seen. The longest due come first; where so many are due
+/// that one look does not see all, lanes behind `after` are looked at one by one, each for any. Then the last of those is
+/// told, to go on behind it: so a lane with a long queue hides no other.
+pub async fn due_lanes(
+    db: &Db,
+    kind: Kind,
+    now: Millis,
+    after: &str,
+) -> Result<(BTreeMap<String, usize>, Option<String>), Error> {
+    let sql = "SELECT lane FROM jobs WHERE kind = $1 AND run_at <= $2 ORDER BY run_at LIMIT $3";
+    let look = i64::try_from(LOOK).unwrap_or(i64::MAX);
+    let rows = db.rows(sql, args![kind as i64, now, look]).await?;
+    let mut due: BTreeMap<String, usize> = BTreeMap::new();
+    for row in &rows {
+        *due.entry(row.text(0)?.to_owned()).or_default() += 1;
+    }
+    if rows.len() < LOOK {
+        return Ok((due, None));
+    }
+    let walk = "WITH RECURSIVE lanes (lane, walked) AS ( \
+                SELECT (SELECT MIN(lane) FROM jobs WHERE kind = $1 AND lane > $3), 1 UNION ALL \
+                SELECT (SELECT MIN(jobs.lane) FROM jobs WHERE jobs.kind = $1 AND jobs.lane > lanes.lane), walked + 1 \
+                FROM lanes WHERE lanes.lane IS NOT NULL AND walked < $4) \
+                SELECT lane, CASE WHEN EXISTS (SELECT 1 FROM jobs WHERE jobs.kind = $1 AND jobs.lane = lanes.lane \
+                AND jobs.run_at <= $2) THEN 1 ELSE 0 END FROM lanes WHERE lane IS NOT NULL";
+    let mut last = String::new();
+    let rows = db.rows(walk, args![kind as i64, now, after, look]).await?;
+    for row in &rows {
+        row.text(0)?.clone_into(&mut last);
+        if row.int(1)? != 0 {
+            due.insert(last.clone(), LOOK);
+        }
+    }
+    // At the end of the list it begins anew.
+    Ok((due, Some(if rows.len() < LOOK { String::new() } else { last })))
 }
 
 /// Leases jobs that are due at `now`, the longest due first, of each lane as many as there is room for; the others stay for

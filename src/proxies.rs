@@ -10,6 +10,10 @@ use std::sync::Arc;
 pub struct Proxies(Arc<[IpNet]>);
 
 impl Proxies {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Networks (`10.0.0.0/8`) and single addresses.
     ///
     /// # Errors
@@ -123,7 +127,7 @@ mod tests {
         {
             assert!(Proxies::parse([bad]).is_err(), "{bad}");
         }
-        assert!(Proxies::parse(["", " "]).unwrap().0.is_empty());
+        assert!(Proxies::parse(["", " "]).unwrap().is_empty());
     }
 
     proptest::proptest! {

@@ -21,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 /// How often the ledger is sealed, milliseconds.
 const SEAL_MS: u64 = 5_000;
 
+/// The shortest time between two rounds of webhooks, milliseconds.
+const GATHER_MS: u64 = 10;
+
 /// How often old keys and cards are looked for, milliseconds.
 const FORGET_MS: u64 = 60_000;
 
@@ -112,6 +115,8 @@ async fn tell(app: App, stop: CancellationToken) {
             }
             Err(_) => tracing::error!("a round of webhooks panicked: the next one tries again"),
         }
+        // What comes in this while is taken together.
+        app.clock.sleep(GATHER_MS).await;
         let waited = stop.run_until_cancelled(app.clock.within(worker::ROUND_MS, app.nudge.notified())).await;
         if waited.is_none() {
             return;

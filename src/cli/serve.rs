@@ -29,7 +29,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -58,11 +58,13 @@ pub async fn serve(config: Config) -> Result<(), Error> {
         let (merchant, token) = make_sandbox(&app).await?;
         println!("{}", curl::welcome(&base_url(address), &merchant, token));
     }
+    // Before anybody is told that it serves: a stop that comes at once is a clean one too.
+    let asked_to_stop = (signal_of(SignalKind::interrupt())?, signal_of(SignalKind::terminate())?);
     let stop = CancellationToken::new();
     let background = tokio::spawn(background::run(app.clone(), metrics.clone(), stop.clone()));
     println!("Fuda listens on {} (Ctrl-C stops it)", base_url(address));
     tracing::info!(%address, ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(0), "serving");
-    run(&app, listener, Probe::new(metrics)).await?;
+    run(&app, listener, Probe::new(metrics), asked_to_stop).await?;
     stop.cancel();
     background.await.map_err(Error::internal)?;
     app.tasks.close();
@@ -132,7 +134,9 @@ pub async fn make_app(config: &Config, store: Store) -> Result<App, Error> {
 
 /// Whether the sandbox's webhooks may go into this machine's own network: a shop on the developer's laptop is there.
 fn private_webhooks(config: &Config, live: bool) -> Result<bool, Error> {
-    let loopback = || config.listen.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
+    // Behind a proxy it listens on loopback too, and strangers may hold its test keys.
+    let alone = config.checkout_url.is_none() && config.trusted_proxies.is_empty();
+    let loopback = || alone && config.listen.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
     match config.allow_private_webhooks {
         Some(true) if live => Err(Error::internal(
             "--allow-private-webhooks true is for sandboxes: this gateway has live keys, whose webhooks must not reach into \
@@ -183,10 +187,17 @@ async fn make_sandbox(app: &App) -> Result<(NewMerchant, TokenId), Error> {
     Ok((made, token.and_then(TokenId::parse).ok_or_else(broken)?))
 }
 
-async fn run(app: &App, listener: TcpListener, probe: Probe) -> Result<(), Error> {
+fn signal_of(kind: SignalKind) -> Result<Signal, Error> {
+    signal(kind).map_err(Error::internal)
+}
+
+async fn run(
+    app: &App,
+    listener: TcpListener,
+    probe: Probe,
+    (mut interrupt, mut terminate): (Signal, Signal),
+) -> Result<(), Error> {
     let handle = Handle::new();
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::internal)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::internal)?;
     let stopping = handle.clone();
     tokio::spawn(async move {
         tokio::select! {

@@ -109,7 +109,7 @@ async fn each(
         Some(text) => Some(existing_entity(store, text).await?),
         None => None,
     };
-    let mut after = 0;
+    let mut after = webhook::last_before(&store.db, since).await?;
     loop {
         let events = webhook::page(&store.db, after, since, PAGE).await?;
         let Some(last) = events.last() else { return Ok(()) };

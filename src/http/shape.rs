@@ -4,6 +4,7 @@
 use crate::error::FieldError;
 use crate::json::{Node, control_character};
 use crate::money::{self, Currency};
+use crate::webhook::guard::HOST;
 use std::net::IpAddr;
 
 pub struct Field {
@@ -189,5 +190,7 @@ fn is_url(text: &str) -> bool {
     let parsed = url::Url::parse(text);
     text.chars().count() <= 2048
         && !control_character(text)
-        && parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        && parsed.is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(|host| host.len() <= HOST)
+        })
 }

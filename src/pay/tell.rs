@@ -21,6 +21,12 @@ const BLOCKED_MS: i64 = 5_000;
 /// An event's tries after which later events of the same charge wait no longer.
 const TRIES_IN_ORDER: i64 = 2;
 
+/// The longest `Retry-After` that is heeded while later events wait, milliseconds.
+const WISH_IN_ORDER_MS: i64 = 300_000;
+
+/// A receiver that takes longer than this to answer is given fewer at once, milliseconds.
+const SLOW_MS: i64 = 2_000;
+
 /// How a delivery job ended, for the limits of its lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
@@ -47,11 +53,23 @@ pub async fn tell(app: &App, job: &Job) -> Result<Told, Error> {
             Written::GuardFailed(_) => {}
         }
     }
-    let tried = one_try(app, event, &found.secrets).await?;
+    let tried = match one_try(app, event, &found.secrets).await {
+        Ok(tried) => tried,
+        Err(error) => {
+            // By the schedule like any other: an event that cannot be told must not hold up the later ones for ever.
+            tracing::error!(cause = error.cause(), event = %event.id, "a webhook could not be made");
+            let problem = Some("fault: the gateway could not make it; its log says why".to_owned());
+            Tried { at: app.clock.now(), problem, ..Tried::default() }
+        }
+    };
     let (delivery, next) = after(&tried, event.step + 1, &app.random);
     note(event, &tried, delivery);
     ended(app, job, event, &tried, (delivery, next)).await?;
-    Ok(if delivery == Delivery::Delivered { Told::Heard } else { Told::Failed })
+    Ok(match delivery {
+        Delivery::Delivered if tried.ms < SLOW_MS => Told::Heard,
+        Delivery::Gone | Delivery::Refused => Told::Nothing,
+        _ => Told::Failed,
+    })
 }
 
 /// An event's body with its signature, as it is sent and as the feed shows it.
@@ -104,7 +122,9 @@ fn after(tried: &Tried, step: i64, random: &Random) -> (Delivery, Option<i64>) {
     let wait = usize::try_from(step - 1).ok().and_then(|place| SCHEDULE_MS.get(place));
     let Some(wait) = wait else { return (Delivery::Failed, None) };
     let wait = wait + jitter(*wait, random);
-    (Delivery::Waiting, Some(wait.max(tried.wish_ms.unwrap_or(0))))
+    // As long as later events wait for this one a wish may not keep them for a day.
+    let most = if step < TRIES_IN_ORDER { WISH_IN_ORDER_MS } else { i64::MAX };
+    (Delivery::Waiting, Some(wait.max(tried.wish_ms.unwrap_or(0).min(most))))
 }
 
 /// Up to a fifth: receivers that failed together are not all tried again together.
@@ -174,6 +194,8 @@ mod tests {
         for status in [200, 201, 204, 299] {
             assert_eq!(after(&with(Some(status), None), 3, &random), (Delivery::Delivered, None));
         }
+        assert_eq!(after(&with(Some(503), Some(9_000_000)), 1, &random), (Delivery::Waiting, Some(300_000)));
+        assert_eq!(after(&with(Some(503), Some(9_000_000)), 2, &random), (Delivery::Waiting, Some(9_000_000)));
         // A wish lengthens, and never shortens.
         assert_eq!(after(&with(Some(503), Some(60_000)), 1, &random), (Delivery::Waiting, Some(60_000)));
         assert!(after(&with(Some(503), Some(1_000)), 2, &random).1.unwrap() >= 300_000);

@@ -7,31 +7,43 @@ use crate::app::App;
 use crate::error::Error;
 use crate::jobs::{self, Job, Kind};
 use crate::webhook::courier::DELIVERY_MS;
+use crate::webhook::guard::owner;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Longer than a try and its writes may take, milliseconds.
 pub const LEASE_MS: i64 = DELIVERY_MS + 13_000;
 
-/// How many deliveries one host may have on the way, and all hosts together: those whose last try was heard, and the others.
-const HEALTHY: Limits = Limits { host: 32, all: 512 };
-const FAILING: Limits = Limits { host: 8, all: 256 };
+/// How many deliveries all lanes together may have on the way: those whose last try was heard in time or that have none yet, and
+/// the others.
+const HEALTHY: usize = 512;
+const FAILING: usize = 256;
 
-/// How many hosts are remembered as failing; above it all are given a fresh start.
+/// How many one lane may have while it is known to be heard in time; until then, and while it is not, `CAREFUL`.
+const PROVEN: usize = 32;
+const CAREFUL: usize = 8;
+
+/// How many of the healthy ones may be one entity's: with ever new hosts that hang it would else take them all.
+const OWNERS_SHARE: usize = 128;
+
+/// How many hosts are remembered; above it all that rest are given a fresh start.
 const REMEMBERED: usize = 10_000;
 
 /// How many lanes one write leases from.
 const LANES: usize = 64;
 
-struct Limits {
-    host: usize,
-    all: usize,
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Health {
+    #[default]
+    Unknown,
+    Heard,
+    Failing,
 }
 
 #[derive(Default)]
 struct Lane {
     on_the_way: usize,
-    failing: bool,
+    health: Health,
 }
 
 #[derive(Default)]
@@ -39,6 +51,8 @@ struct Lanes {
     by_host: HashMap<String, Lane>,
     /// The lane that was served last: the next round begins behind it, so that none is always the last.
     last: String,
+    /// How far the look at single lanes has come.
+    walked: String,
 }
 
 #[derive(Clone)]
@@ -54,8 +68,13 @@ impl Teller {
 
     /// Takes what is due and there is room for; each delivery is a task of its own.
     pub async fn round(&self) -> Result<(), Error> {
-        let due = jobs::due_lanes(&self.app.db, Kind::Deliver, self.app.database_now()).await?;
-        let room = self.lanes().room(due);
+        let walked = self.lanes().walked.clone();
+        let (due, walked) = jobs::due_lanes(&self.app.db, Kind::Deliver, self.app.database_now(), &walked).await?;
+        let room = {
+            let mut lanes = self.lanes();
+            lanes.walked = walked.unwrap_or_default();
+            lanes.room(due.into_iter().collect())
+        };
         for room in room.chunks(LANES) {
             let now = self.app.database_now();
             for job in jobs::take(&self.app.db, Kind::Deliver, now, LEASE_MS, room).await? {
@@ -91,25 +110,38 @@ impl Teller {
 }
 
 impl Lanes {
-    /// How many may be taken of each of these lanes.
-    fn room(&mut self, mut due: Vec<String>) -> Vec<(String, usize)> {
-        let behind = due.partition_point(|lane| *lane <= self.last);
+    /// How many may be taken of each of these lanes, of which so many are due.
+    fn room(&mut self, mut due: Vec<(String, usize)>) -> Vec<(String, usize)> {
+        let behind = due.partition_point(|(lane, _)| *lane <= self.last);
         due.rotate_left(behind);
-        let on_the_way = |failing: bool| -> usize {
-            self.by_host.values().filter(|lane| lane.failing == failing).map(|lane| lane.on_the_way).sum()
-        };
-        let mut healthy = HEALTHY.all.saturating_sub(on_the_way(false));
-        let mut failing = FAILING.all.saturating_sub(on_the_way(true));
+        let mut owners: HashMap<String, usize> = HashMap::new();
+        let (mut healthy, mut failing) = (HEALTHY, FAILING);
+        for (name, lane) in &self.by_host {
+            if lane.health == Health::Failing {
+                failing = failing.saturating_sub(lane.on_the_way);
+            } else {
+                healthy = healthy.saturating_sub(lane.on_the_way);
+                *owners.entry(owner(name).to_owned()).or_default() += lane.on_the_way;
+            }
+        }
         let mut room = Vec::new();
-        for host in due {
-            let lane = self.by_host.get(&host);
-            let is_failing = lane.is_some_and(|lane| lane.failing);
-            let (limits, left) = if is_failing { (FAILING, &mut failing) } else { (HEALTHY, &mut healthy) };
-            let free = limits.host.saturating_sub(lane.map_or(0, |lane| lane.on_the_way)).min(*left);
+        for (name, count) in due {
+            let (on_the_way, health) =
+                self.by_host.get(&name).map_or((0, Health::Unknown), |lane| (lane.on_the_way, lane.health));
+            let most = if health == Health::Heard { PROVEN } else { CAREFUL };
+            let mut free = most.saturating_sub(on_the_way).min(count);
+            if health == Health::Failing {
+                free = free.min(failing);
+                failing -= free;
+            } else {
+                let share = owners.entry(owner(&name).to_owned()).or_default();
+                free = free.min(healthy).min(OWNERS_SHARE.saturating_sub(*share));
+                healthy -= free;
+                *share += free;
+            }
             if free > 0 {
-                *left -= free;
-                self.last.clone_from(&host);
-                room.push((host, free));
+                self.last.clone_from(&name);
+                room.push((name, free));
             }
         }
         room
@@ -123,12 +155,12 @@ impl Lanes {
         let Some(lane) = self.by_host.get_mut(host) else { return };
         lane.on_the_way -= 1;
         match told {
-            Told::Heard => lane.failing = false,
-            Told::Failed => lane.failing = true,
+            Told::Heard => lane.health = Health::Heard,
+            Told::Failed => lane.health = Health::Failing,
             Told::Nothing => {}
         }
-        // A lane that is empty and well is as good as one that was never seen.
-        if lane.on_the_way == 0 && !lane.failing {
+        // Of a lane that is empty and well nothing need be known.
+        if lane.on_the_way == 0 && lane.health != Health::Failing {
             self.by_host.remove(host);
         }
         if self.by_host.len() > REMEMBERED {
@@ -141,41 +173,54 @@ impl Lanes {
 mod tests {
     use super::*;
 
-    fn hosts(range: std::ops::Range<u32>) -> Vec<String> {
-        range.map(|number| format!("host{number:04}:443")).collect()
+    fn hosts(owner: &str, range: std::ops::Range<u32>) -> Vec<(String, usize)> {
+        range.map(|number| (format!("{owner} test host{number:04}:443"), 1_000)).collect()
     }
 
     #[test]
     fn a_failing_host_takes_nothing_from_the_others() {
         let mut lanes = Lanes::default();
-        assert_eq!(lanes.room(hosts(0..2)), [("host0000:443".to_owned(), 32), ("host0001:443".to_owned(), 32)]);
-        for host in hosts(0..100) {
+        assert_eq!(lanes.room(vec![("a test one:443".to_owned(), 3)]), [("a test one:443".to_owned(), 3)]);
+        for (host, _) in hosts("a", 0..100) {
             for _ in 0..9 {
                 lanes.begin(&host);
             }
             lanes.end(&host, Told::Failed);
         }
-        // 800 failing on the way: none of them has room, and a healthy one has all of its.
-        assert_eq!(lanes.room(hosts(0..101)), [("host0100:443".to_owned(), 32)]);
-        for host in hosts(0..100) {
+        // 800 failing on the way: none of them has room, and another one has all of its.
+        let room = lanes.room(hosts("a", 0..101));
+        assert_eq!(room, [("a test host0100:443".to_owned(), CAREFUL)]);
+        for (host, _) in hosts("a", 0..100) {
             for _ in 0..8 {
                 lanes.end(&host, Told::Nothing);
             }
         }
-        let room = lanes.room(hosts(0..100));
-        assert_eq!(room.len(), 32, "256 failing in all, 8 of each");
+        assert_eq!(lanes.room(hosts("a", 0..100)).len(), 32, "256 failing in all, 8 of each");
         // Those that were not served come first.
-        assert_eq!(lanes.room(hosts(0..100))[0].0, "host0032:443");
+        assert_eq!(lanes.room(hosts("a", 0..100))[0].0, "a test host0032:443");
     }
 
     #[test]
-    fn a_host_that_listens_again_is_forgotten() {
+    fn new_hosts_of_one_entity_leave_room_for_another() {
         let mut lanes = Lanes::default();
-        lanes.begin("a:1");
-        lanes.end("a:1", Told::Failed);
-        assert_eq!(lanes.room(vec!["a:1".to_owned()])[0].1, 8);
-        lanes.begin("a:1");
-        lanes.end("a:1", Told::Heard);
+        let taken: usize = lanes.room(hosts("a", 0..500)).iter().map(|(_, free)| free).sum();
+        assert_eq!(taken, OWNERS_SHARE);
+        let both: Vec<_> = hosts("a", 0..500).into_iter().chain(hosts("b", 0..1)).collect();
+        assert!(lanes.room(both).iter().any(|(lane, free)| owner(lane) == "b" && *free == CAREFUL));
+    }
+
+    #[test]
+    fn a_host_earns_its_room() {
+        let mut lanes = Lanes::default();
+        let room = |lanes: &mut Lanes| lanes.room(vec![("a test one:1".to_owned(), 100)])[0].1;
+        lanes.begin("a test one:1");
+        lanes.begin("a test one:1");
+        lanes.end("a test one:1", Told::Heard);
+        assert_eq!(room(&mut lanes), PROVEN - 1);
+        lanes.end("a test one:1", Told::Failed);
+        assert_eq!(room(&mut lanes), CAREFUL);
+        lanes.begin("a test one:1");
+        lanes.end("a test one:1", Told::Heard);
         assert!(lanes.by_host.is_empty());
     }
 }

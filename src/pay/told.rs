@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 /// How long the feed waits for writes that may still bring an earlier event, milliseconds in all, and between two looks.
 const SETTLE_MS: Millis = 2_000;
-const LOOK_MS: u64 = 5;
+const LOOK_MS: u64 = 20;
 
 #[derive(Serialize, ToSchema)]
 pub struct WebhookList {
@@ -159,7 +159,8 @@ pub enum Resend {
 pub async fn resend(db: &Db, event: &Event, due_at: Millis) -> Result<Resend, Error> {
     let transaction = store::reread(db, event.transaction).await?;
     let transaction = transaction.ok_or_else(|| Error::internal("an event's transaction is gone"))?;
-    let lane = transaction.details.return_url.webhook_url.as_deref().and_then(guard::lane);
+    let lane = transaction.details.return_url.webhook_url.as_deref();
+    let lane = lane.and_then(|url| guard::lane(event.caller, url));
     let Some(lane) = lane else { return Ok(Resend::NoUrl) };
     match db.write(webhook::again(event, &lane, due_at)).await? {
         Written::Applied(_) => Ok(Resend::Due(Box::new(transaction))),
@@ -181,29 +182,32 @@ pub async fn feed(app: &App, caller: Caller, after: Option<EventId>, limit: i64)
     };
     let highest = webhook::highest(&app.db).await?;
     let now = app.clock.now();
+    settled(app).await?;
     let mut events = Vec::new();
-    if settled(app).await? {
-        let secrets = secrets::of(&app.db, &app.vault, caller, now).await?;
-        for event in webhook::feed(&app.db, caller, after, highest, limit).await? {
-            let (Signed { id, timestamp_s, signature, body }, _) = tell::signed(app, &event, &secrets).await?;
-            let headers = FeedHeaders { id, timestamp: timestamp_s.to_string(), signature };
-            events.push(FeedEvent { id: event.id, created: timestamp(event.created_at), headers, body });
-        }
+    let secrets = secrets::of(&app.db, &app.vault, caller, now).await?;
+    for event in webhook::feed(&app.db, caller, after, highest, limit).await? {
+        let (Signed { id, timestamp_s, signature, body }, _) = tell::signed(app, &event, &secrets).await?;
+        let headers = FeedHeaders { id, timestamp: timestamp_s.to_string(), signature };
+        events.push(FeedEvent { id: event.id, created: timestamp(event.created_at), headers, body });
     }
     let next_after = events.last().map(|event| event.id);
     Ok(Some(Feed { success: true, status_code: 200, is_live: caller.live, events, next_after }))
 }
 
-/// Whether every write that runs now has ended soon; if not, a page would have to guess, and is empty instead.
-async fn settled(app: &App) -> Result<bool, Error> {
+/// Waits until every write that runs now has ended.
+///
+/// # Errors
+/// VAL0007 with `Retry-After` when one does not end soon: a page would have to guess.
+async fn settled(app: &App) -> Result<(), Error> {
     let then = app.db.horizon().await?;
     let end = app.clock.now() + SETTLE_MS;
     while !app.db.horizon().await?.is_past(&then) {
         if app.clock.now() >= end {
-            tracing::warn!("a write on the database has run for seconds: a page of events is empty until it ends");
-            return Ok(false);
+            tracing::warn!("a write on the database has run for seconds: the feed waits until it ends");
+            let text = "Events are still being written. Ask again.";
+            return Err(Error::new(Code::Val0007).with_detail(text).retry_after(1));
         }
         app.clock.sleep(LOOK_MS).await;
     }
-    Ok(true)
+    Ok(())
 }

@@ -34,8 +34,10 @@ impl Worker {
         for (kind, slots) in &self.slots {
             let now = self.app.database_now();
             // The look costs a read; the lease, a write, is for when there is something to lease.
-            let lanes = jobs::due_lanes(&self.app.db, *kind, now).await?;
-            let room: Vec<_> = lanes.into_iter().map(|lane| (lane, slots.available_permits())).collect();
+            if !jobs::any_due(&self.app.db, *kind, now).await? {
+                continue;
+            }
+            let room = [(String::new(), slots.available_permits())];
             for job in jobs::take(&self.app.db, *kind, now, lease_ms(&self.app), &room).await? {
                 // Always there: only this round takes permits.
                 if let Ok(permit) = slots.clone().try_acquire_owned() {

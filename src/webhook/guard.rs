@@ -2,6 +2,7 @@
 //! the name is resolved, each of them. A sandbox may allow addresses of its own network.
 
 use crate::address;
+use crate::directory::Caller;
 use std::net::IpAddr;
 use url::{Host, Url};
 
@@ -26,12 +27,22 @@ impl Refused {
     }
 }
 
+/// The longest name that DNS can hold (RFC 1035 section 2.3.4), bytes.
+pub const HOST: usize = 253;
+
 /// What a delivery may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// To any port, and to addresses that are not public.
+    /// To any port, and to this machine and the private networks beside it; never to link-local addresses, where clouds keep
+    /// their metadata, nor to what is no address of a host.
     pub private: bool,
     pub ports: Vec<u16>,
+}
+
+impl Policy {
+    fn refusal(&self, ip: IpAddr) -> Option<&'static str> {
+        address::refusal(ip).filter(|why| !(self.private && matches!(*why, "loopback" | "private")))
+    }
 }
 
 /// What the URL says by itself. The parser has brought every spelling of an IPv4 address (octal, hexadecimal, a bare number,
@@ -58,7 +69,10 @@ pub fn check(text: &str, live: bool, policy: &Policy) -> Result<Url, Refused> {
         Some(Host::Domain(name)) if !name.trim_end_matches('.').is_empty() => None,
         _ => return Err(Refused::lasting("refused_url: it names no host")),
     };
-    if let Some(why) = literal.filter(|_| !policy.private).and_then(address::refusal) {
+    if url.host_str().is_none_or(|host| host.len() > HOST) {
+        return Err(Refused::lasting("refused_url: its host's name is too long"));
+    }
+    if let Some(why) = literal.and_then(|ip| policy.refusal(ip)) {
         return Err(Refused::lasting(format!("refused_address: the address is not a public one ({why})")));
     }
     Ok(url)
@@ -73,16 +87,23 @@ pub fn judge(addresses: &[IpAddr], policy: &Policy) -> Result<(), Refused> {
     if addresses.len() > ADDRESSES {
         return refused("dns: the name leads to too many addresses".to_owned());
     }
-    match addresses.iter().find_map(|ip| address::refusal(*ip)) {
-        Some(why) if !policy.private => {
-            refused(format!("refused_address: the name leads to an address that is not public ({why})"))
-        }
-        _ => Ok(()),
+    match addresses.iter().find_map(|ip| policy.refusal(*ip)) {
+        Some(why) => refused(format!("refused_address: the name leads to an address that is not public ({why})")),
+        None => Ok(()),
     }
 }
 
-/// The lane that a receiver's deliveries wait in: its host and port. `None` for what is no URL.
-pub fn lane(text: &str) -> Option<String> {
+/// The lane that a receiver's deliveries wait in: whose they are, host and port. One entity's webhooks to somebody else's
+/// receiver hold up nobody's but its own. `None` for what is no URL. Bounded, since it stands in an index: a name that is
+/// too long is refused when it is told.
+pub fn lane(caller: Caller, text: &str) -> Option<String> {
     let url = Url::parse(text).ok()?;
-    Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
+    let host = url.host_str().map(|host| host.get(..HOST).unwrap_or(host))?;
+    let mode = if caller.live { "live" } else { "test" };
+    Some(format!("{} {mode} {host}:{}", caller.entity, url.port_or_known_default()?))
+}
+
+/// Whose lane it is.
+pub fn owner(lane: &str) -> &str {
+    lane.split(' ').next().unwrap_or_default()
 }

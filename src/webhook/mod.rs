@@ -104,7 +104,7 @@ pub struct News<'a> {
 
 /// Part of the write that makes a transaction's state final.
 pub fn record(news: &News<'_>) -> Vec<Stmt> {
-    let lane = news.url.and_then(guard::lane);
+    let lane = news.url.and_then(|url| guard::lane(news.caller, url));
     let delivery = if lane.is_some() { Delivery::Waiting } else { Delivery::None };
     let mut rows = vec![Stmt::new(
         "INSERT INTO events (id, entity_id, live, transaction_id, first_id, created_at, delivery, tries, step) \
@@ -234,6 +234,12 @@ pub async fn page(db: &Db, after: i64, since: Millis, limit: i64) -> Result<Vec<
     db.rows(sql, args![after, since, limit]).await?.iter().map(event).collect()
 }
 
+/// The number of the last event before a time; 0 when there is none. It looks back through what came since.
+pub async fn last_before(db: &Db, since: Millis) -> Result<i64, Error> {
+    let sql = "SELECT number FROM events WHERE created_at < $1 ORDER BY number DESC LIMIT 1";
+    db.rows(sql, args![since]).await?.first().map_or(Ok(0), |row| row.int(0))
+}
+
 pub async fn highest(db: &Db) -> Result<i64, Error> {
     let rows = db.rows("SELECT COALESCE(MAX(number), 0) FROM events", vec![]).await?;
     rows.first().map_or(Ok(0), |row| row.int(0))
@@ -259,9 +265,10 @@ pub async fn next_try(db: &Db, id: EventId) -> Result<Option<Millis>, Error> {
     rows.first().map(|row| row.int(0)).transpose()
 }
 
-/// The tries of an event in order; the first 100.
+/// The tries of an event in order; the last 100.
 pub async fn tries(db: &Db, id: EventId) -> Result<Vec<Tried>, Error> {
-    let sql = "SELECT at, ms, status, answer, problem FROM webhook_tries WHERE event_id = $1 ORDER BY number LIMIT 100";
+    let sql =
+        "SELECT at, ms, status, answer, problem FROM webhook_tries WHERE event_id = $1 ORDER BY number DESC LIMIT 100";
     let read = |row: &Row| {
         Ok(Tried {
             at: row.int(0)?,
@@ -272,5 +279,5 @@ pub async fn tries(db: &Db, id: EventId) -> Result<Vec<Tried>, Error> {
             ..Tried::default()
         })
     };
-    db.rows(sql, args![id]).await?.iter().map(read).collect()
+    db.rows(sql, args![id]).await?.iter().rev().map(read).collect()
 }

@@ -54,7 +54,8 @@ pub async fn of(db: &Db, vault: &Vault, caller: Caller, now: Millis) -> Result<V
     }
 }
 
-/// Makes a new secret, or the first one; the old one signs too until `until`. The new one, in the form that is shown once.
+/// Makes a new secret, or the first one; the old one signs too until `until`. When one is being changed already, the secret of
+/// that change is taken for lost: the one before it stays. The new one, in the form that is shown once.
 pub async fn rotate(
     (db, vault): (&Db, &Vault),
     caller: Caller,
@@ -67,8 +68,12 @@ pub async fn rotate(
     let write = Stmt::new(
         "INSERT INTO webhook_secrets (entity_id, live, key_id, wrapped_key, sealed, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (entity_id, live) DO UPDATE SET \
-         before_key_id = webhook_secrets.key_id, before_wrapped_key = webhook_secrets.wrapped_key, \
-         before_sealed = webhook_secrets.sealed, before_until = $7, key_id = $3, wrapped_key = $4, sealed = $5, \
+         before_key_id = CASE WHEN $6 < webhook_secrets.before_until AND $6 < $7 THEN webhook_secrets.before_key_id \
+         ELSE webhook_secrets.key_id END, \
+         before_wrapped_key = CASE WHEN $6 < webhook_secrets.before_until AND $6 < $7 \
+         THEN webhook_secrets.before_wrapped_key ELSE webhook_secrets.wrapped_key END, \
+         before_sealed = CASE WHEN $6 < webhook_secrets.before_until AND $6 < $7 THEN webhook_secrets.before_sealed \
+         ELSE webhook_secrets.sealed END, before_until = $7, key_id = $3, wrapped_key = $4, sealed = $5, \
          created_at = $6",
         args![caller.entity, caller.live, sealed.key_id, sealed.wrapped_key, sealed.ciphertext, now, until],
     );

@@ -143,7 +143,7 @@ async fn drain(world: &Arc<World>) -> Result<u64, String> {
         pause(1_000).await;
         let now = world.clock.now();
         // A webhook that waits for hours is sent again by an operator.
-        let wait = "UPDATE jobs SET due_at = $1, run_at = $1 WHERE kind = 4 AND due_at > $1 + 60000";
+        let wait = "UPDATE jobs SET due_at = $1, run_at = $1 WHERE kind = 4 AND due_at > $1 + 6000";
         db.write(vec![Stmt::new(wait, vec![now.into()])]).await.map_err(|error| format!("{error:?}"))?;
         let open = store::unresolved(&db, i64::MAX, 1_000).await.map_err(|error| format!("{error:?}"))?;
         let jobs =

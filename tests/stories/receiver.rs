@@ -96,7 +96,7 @@ impl Receiver {
         Receiver { url, heard, does, task }
     }
 
-    pub fn from_now(&self, does: Does) {
+    pub fn turns_to(&self, does: Does) {
         *self.does.lock().unwrap() = vec![does];
     }
 

@@ -141,12 +141,9 @@ pub async fn addresses_that_are_not_public(engine: Engine) {
     let mut world = World::new(engine).await;
     let shop = Receiver::new(&[Does::status(200)]).await;
     world.server.stop();
-    let start = |world: &World, name: &str, value: &str| {
-        Server::start_with(&world.folder, world.database_url.as_deref(), |command| {
-            command.env(name, value);
-        })
-    };
-    world.server = start(&world, "FUDA_ALLOW_PRIVATE_WEBHOOKS", "false");
+    world.server = Server::start_with(&world.folder, world.database_url.as_deref(), |command| {
+        command.env("FUDA_ALLOW_PRIVATE_WEBHOOKS", "false");
+    });
     let port = shop.url.split(':').nth(2).unwrap().split('/').next().unwrap().to_owned();
     for (url, problem) in [
         (shop.url.clone(), format!("refused_port: {port} is none of 80, 443, 8080, 8443")),

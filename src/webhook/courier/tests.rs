@@ -194,6 +194,11 @@ async fn a_sandbox_may_reach_its_own_machine() {
     let courier = courier(&network, true);
     courier.deliver(letter("http://127.0.0.1:3000/", false), true).await;
     courier.deliver(letter("http://private.example:9/", false), true).await;
+    for url in ["http://169.254.169.254/", "http://metadata.example/", "http://224.0.0.1/", "http://linklocal.example/"]
+    {
+        let tried = courier.deliver(letter(url, false), true).await;
+        assert!(tried.problem.unwrap().starts_with("refused_address"), "{url}: not even there");
+    }
     let connected = network.connected.lock().unwrap().clone();
     assert_eq!(connected, ["127.0.0.1:3000".parse().unwrap(), "10.0.0.5:9".parse().unwrap()]);
     let tried = courier.deliver(letter("http://127.0.0.1:8080/", false), false).await;
