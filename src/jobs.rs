@@ -134,7 +134,7 @@ pub async fn due_lanes(
         return Ok((due, None));
     }
     let walk = "WITH RECURSIVE lanes (lane, walked) AS ( \
-                SELECT (SELECT MIN(lane) FROM jobs WHERE kind = $1 AND lane > $3), 1 UNION ALL \
+                SELECT (SELECT MIN(lane) FROM jobs WHERE kind = $1 AND lane > $3), CAST(1 AS BIGINT) UNION ALL \
                 SELECT (SELECT MIN(jobs.lane) FROM jobs WHERE jobs.kind = $1 AND jobs.lane > lanes.lane), walked + 1 \
                 FROM lanes WHERE lanes.lane IS NOT NULL AND walked < $4) \
                 SELECT lane, CASE WHEN EXISTS (SELECT 1 FROM jobs WHERE jobs.kind = $1 AND jobs.lane = lanes.lane \

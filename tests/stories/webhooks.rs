@@ -59,9 +59,13 @@ fn says(heard: &Heard, paid: &Value) {
         .map(|key| heard.body.find(&format!("\"{key}\":")).unwrap());
     assert!(places.is_sorted(), "{}", heard.body);
     let mut body = heard.json();
+    // As in the answer, which has its own snapshot.
+    for (part, from) in [("payment_details", paid), ("transaction_details", paid)] {
+        assert_eq!(body[part], from[part]);
+        body[part] = json!("as in the answer");
+    }
     body["return_url_details"]["webhook_url"] = json!("<url>");
     body["merchant_details"]["mid"] = json!("<mid>");
-    assert_eq!(id_of(&body), id_of(paid));
     insta::assert_snapshot!(stable(&body), @r#"
     {
       "device_details": {
@@ -90,25 +94,7 @@ fn says(heard: &Heard, paid: &Value) {
         "legal_name": "札の店 (Fuda sandbox)",
         "mid": "<mid>"
       },
-      "payment_details": {
-        "additional_data": {
-          "payment_data_source": {
-            "type": "card"
-          }
-        },
-        "amount": 1000,
-        "auth_code": "<auth code>",
-        "card": {
-          "exp_month": "12",
-          "exp_year": "40",
-          "name": "YAMADA HANAKO",
-          "number": "520000******1005"
-        },
-        "currency": "JPY",
-        "payment_method": "ECMC-SSL",
-        "response_code": 0,
-        "scheme": "MASTERCARD"
-      },
+      "payment_details": "as in the answer",
       "return_url_details": {
         "decline_url": "https://shop.example.jp/no",
         "success_url": "https://shop.example.jp/ok",
@@ -119,12 +105,7 @@ fn says(heard: &Heard, paid: &Value) {
       },
       "status_code": 201,
       "success": true,
-      "transaction_details": {
-        "id": "<id>",
-        "ref": "<ref>",
-        "stored_payment_method_id": "<token>",
-        "timestamp": "<timestamp>"
-      },
+      "transaction_details": "as in the answer",
       "transaction_type": "CAPTURE"
     }
     "#);
@@ -229,7 +210,8 @@ pub async fn tried_again(engine: Engine) {
         answer(world.authed(world.http.post(world.url(&format!("webhooks/{event}/retry"))), keys)).await
     };
     let (status, said) = retry(&event, &world.keys).await;
-    assert_eq!((status, &said["webhook"]["state"]), (200, &json!("WAITING")));
+    // It may be heard before we are answered.
+    assert!(status == 200 && ["WAITING", "DELIVERED"].contains(&said["webhook"]["state"].as_str().unwrap()), "{said}");
     assert_eq!(shop.hears(3, 5).await[2].id(), event);
     until(&world, &id, |one| one["state"] == "DELIVERED").await;
     let other_entity = world.other_entity();
