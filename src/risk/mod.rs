@@ -2,6 +2,7 @@
 //! looks at stands in memory; what it counts stands in the database and is taken by a guard in the intent's own write, so
 //! that races have exact winners and all processes share one count.
 
+mod again;
 pub mod asked;
 mod book;
 pub mod change;
@@ -10,6 +11,10 @@ mod rule;
 mod volumes;
 mod windows;
 
+#[cfg(test)]
+mod tests;
+
+pub use again::{Basis, Stored};
 pub use book::{stored, stored_with_lists};
 pub use lists::List;
 pub use rule::{Effect, Per, Rule, Spec, Testing, Unit, Velocity};
@@ -165,7 +170,7 @@ impl Risk {
         self.rules(caller).is_some()
     }
 
-    /// All rules, in the order of judgement. Reads the database only for velocity rules that watch or score.
+    /// All rules, in the order of judgement. Reads the database only for velocity rules, one row each.
     pub async fn assess(&self, db: &Db, charge: &Charge<'_>) -> Result<Verdict, Error> {
         let Some(rules) = self.rules(charge.caller) else { return Ok(Verdict::default()) };
         let mut verdict = Verdict::default();
@@ -205,19 +210,18 @@ impl Risk {
                 continue;
             }
             let period = volume.period(now);
-            let write = if rule.effect == Effect::Deny {
-                if money.minor > volume.amount_minor {
+            let full = volumes::used_minor(db, rule, &period).await? > volume.amount_minor - money.minor;
+            if full {
+                verdict.note.fire(rule);
+            }
+            let write = match rule.effect {
+                Effect::Deny if full => {
                     verdict.code = rule.code();
                     verdict.note.volumes.clear();
-                    verdict.note.fire(rule);
                     return Ok(verdict);
                 }
-                volumes::guarded(rule, volume, money.minor, now)
-            } else {
-                if volumes::used_minor(db, rule, &period).await? > volume.amount_minor - money.minor {
-                    verdict.note.fire(rule);
-                }
-                volumes::counted(rule, volume, money.minor, now)
+                Effect::Deny => volumes::guarded(rule, volume, money.minor, now),
+                Effect::Shadow | Effect::Score => volumes::counted(rule, volume, money.minor, now),
             };
             verdict.note.volumes.push(Taken { rule_number: rule.number, period });
             verdict.counts.push(Count { rule: rule.clone(), write });
@@ -284,13 +288,18 @@ async fn count(
     now: Millis,
 ) -> Result<(), Error> {
     let key = windows::rule_key(rule, subject);
-    let write = if rule.effect == Effect::Deny {
-        windows::guarded(key, velocity, now)
-    } else {
-        if windows::is_full(db, &key, velocity, now).await? {
-            verdict.note.fire(rule);
+    let full = windows::is_full(db, &key, velocity, now).await?;
+    if full {
+        verdict.note.fire(rule);
+    }
+    let write = match rule.effect {
+        // Known without a write: the guard is for races alone, since one that fails costs others their common write.
+        Effect::Deny if full => {
+            verdict.code = rule.code();
+            return Ok(());
         }
-        windows::counted(key, velocity.limit, now, velocity.expires_at(now))
+        Effect::Deny => windows::guarded(key, velocity, now),
+        Effect::Shadow | Effect::Score => windows::counted(key, velocity.limit, now, velocity.expires_at(now)),
     };
     verdict.counts.push(Count { rule: rule.clone(), write });
     Ok(())
@@ -318,53 +327,5 @@ fn looked_at(rule: &Rule, money: Money, ip: Option<IpAddr>, digits: &str) -> boo
         Spec::MaxAmount { currency, amount_minor } => of_amount(currency) && money.minor > *amount_minor,
         Spec::MinAmount { currency, amount_minor } => of_amount(currency) && money.minor < *amount_minor,
         _ => false,
-    }
-}
-
-/// How `fuda rule test` knows what a rule would have refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Basis {
-    /// A charge's row has all that the rule looks at.
-    Row,
-    /// The row has the first six digits only: of longer BINs, and of charges before the rule, it cannot tell.
-    FirstSix,
-    /// Only what the rule itself noted: charges before it are not known.
-    Noted,
-}
-
-impl Basis {
-    pub fn name(self) -> &'static str {
-        match self {
-            Basis::Row => "asked of each row again",
-            Basis::FirstSix => "asked of each row's first six digits; longer BINs as noted since the rule was added",
-            Basis::Noted => "as noted since the rule was added: the rows do not keep what it looks at",
-        }
-    }
-}
-
-/// What a charge's row still tells.
-pub struct Stored<'a> {
-    pub money: Money,
-    pub first_six: &'a str,
-    pub ip: Option<IpAddr>,
-}
-
-impl Rule {
-    pub fn basis(&self) -> Basis {
-        match &self.spec {
-            Spec::MaxAmount { .. } | Spec::MinAmount { .. } | Spec::IpBlock | Spec::IpAllow => Basis::Row,
-            Spec::BinBlock => Basis::FirstSix,
-            _ => Basis::Noted,
-        }
-    }
-
-    /// Else of refunds.
-    pub fn is_of_charges(&self) -> bool {
-        !matches!(self.spec, Spec::RefundVolume(_))
-    }
-
-    /// What the row alone tells; see [`Rule::basis`].
-    pub fn would_fire(&self, stored: &Stored<'_>) -> bool {
-        looked_at(self, stored.money, stored.ip, stored.first_six)
     }
 }

@@ -1,0 +1,109 @@
+//! Rules against a database of their own, on both engines.
+
+use super::asked::{self, Asked};
+use super::change::{self, Added, Author};
+use super::*;
+use crate::clock::Clock;
+use crate::db::{Durability, MIGRATIONS, args};
+use crate::id::EntityId;
+use crate::random::Random;
+
+const NOW: Millis = 1_790_000_000_000;
+
+struct Place {
+    db: Db,
+    random: Random,
+    caller: Caller,
+    pan: Pan,
+}
+
+/// SQLite, and PostgreSQL where a cluster is given.
+async fn places() -> Vec<Place> {
+    let random = Random::system();
+    let name = format!("fuda_risk_{}", u64::from_le_bytes(random.bytes()));
+    let mut engines = vec![Db::open_sqlite(&std::env::temp_dir().join(format!("{name}.db")), Durability::Off).unwrap()];
+    if let Ok(admin) = std::env::var("FUDA_TEST_POSTGRES") {
+        let (client, connection) = tokio_postgres::connect(&admin, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        let url = format!("{}/{name}", admin.rsplit_once('/').unwrap().0);
+        engines.push(Db::connect_postgres(&url, Clock::system()).await.unwrap());
+    }
+    let mut places = Vec::new();
+    for db in engines {
+        db.migrate(MIGRATIONS).await.unwrap();
+        let caller = Caller { entity: EntityId::new(&random), live: false };
+        let insert = "INSERT INTO entities (id, created_at) VALUES ($1, $2)";
+        applied(db.write(vec![Stmt::new(insert, args![caller.entity, NOW])]).await.unwrap());
+        places.push(Place { db, random: Random::system(), caller, pan: Pan::parse("4111111111111111").unwrap() });
+    }
+    places
+}
+
+fn applied(written: crate::db::Written) {
+    assert!(matches!(written, crate::db::Written::Applied(_)));
+}
+
+impl Place {
+    fn author(&self) -> Author<'_> {
+        Author { who: "somebody", caller: self.caller, now: NOW }
+    }
+
+    async fn try_add(&self, asked: &Asked<'_>) -> Result<Rule, Error> {
+        let draft = asked::draft(asked, &|_| "f".repeat(32)).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+        match change::add(&self.db, &self.random, &self.author(), draft, |_| (vec![], vec![])).await? {
+            Added::Rule(rule) => Ok(*rule),
+            Added::FirstFailed => panic!("there was no first"),
+        }
+    }
+
+    async fn add(&self, kind: &str, merchant: Option<&str>, values: &[(&'static str, &str)]) -> Rule {
+        self.try_add(&Asked { kind, merchant, values: values.to_vec(), ..Asked::default() }).await.unwrap()
+    }
+
+    fn charge<'a>(&'a self, ip: Option<&str>) -> Charge<'a> {
+        Charge {
+            caller: self.caller,
+            merchant_id: "JP1",
+            money: yen(1_000),
+            pan: &self.pan,
+            fingerprint: "0123456789abcdef0123456789abcdef",
+            ip: public_ip(ip),
+            country: None,
+            issuer_country: None,
+            now: NOW,
+        }
+    }
+}
+
+fn yen(minor: i64) -> Money {
+    Money { minor, currency: crate::money::Currency::parse("JPY").unwrap() }
+}
+
+const ONE_AN_HOUR: [(&str, &str); 3] = [("limit", "1"), ("window", "1"), ("unit", "hours")];
+
+/// A guard that fails breaks the write that other charges share.
+#[tokio::test]
+async fn what_is_full_is_refused_without_a_write() {
+    for place in places().await {
+        place.add("card_velocity", Some("JP1"), &ONE_AN_HOUR).await;
+        let volume = [("currency", "JPY"), ("amount", "1000"), ("per", "day")];
+        place.add("refund_volume", Some("JP1"), &volume).await;
+        let risk = Risk::load(&place.db).await.unwrap();
+        let charge = place.charge(None);
+        let (first, raced) =
+            (risk.assess(&place.db, &charge).await.unwrap(), risk.assess(&place.db, &charge).await.unwrap());
+        assert_eq!((first.code, raced.code), (None, None));
+        applied(place.db.write(first.writes().collect()).await.unwrap());
+        let late = place.db.write(raced.writes().collect()).await.unwrap();
+        assert!(matches!(late, crate::db::Written::GuardFailed(0)), "the guard holds against races");
+        let refused = risk.assess(&place.db, &charge).await.unwrap();
+        assert_eq!((refused.code, refused.note.fired.len()), (Some(Code::Err3009), 1));
+        let refund = async |minor| risk.assess_refund(&place.db, place.caller, "JP1", yen(minor), NOW).await.unwrap();
+        assert_eq!(refund(1_001).await.code, Some(Code::Err3020));
+        applied(place.db.write(refund(600).await.writes().collect()).await.unwrap());
+        let refused = refund(401).await;
+        assert_eq!((refused.code, refused.note.volumes.len()), (Some(Code::Err3020), 0));
+        assert_eq!(refund(400).await.code, None);
+    }
+}
