@@ -1,6 +1,6 @@
 //! What a stored transaction still tells, for `fuda rule test`. Pure.
 
-use super::looked_at;
+use super::{is_allowed, looked_at};
 use super::rule::{Rule, Spec};
 use crate::money::Money;
 use std::net::IpAddr;
@@ -47,8 +47,8 @@ impl Rule {
         !matches!(self.spec, Spec::RefundVolume(_))
     }
 
-    /// What the row alone tells; see [`Rule::basis`].
-    pub fn would_fire(&self, stored: &Stored<'_>) -> bool {
-        looked_at(self, stored.money, stored.ip, stored.first_six)
+    /// What the row alone tells; see [`Rule::basis`]. `all`: the rules in force.
+    pub fn would_fire(&self, all: &[Rule], stored: &Stored<'_>) -> bool {
+        looked_at(self, stored.money, stored.ip, stored.first_six) && !is_allowed(all.iter(), self, stored.ip)
     }
 }

@@ -181,7 +181,7 @@ impl Risk {
                 if verdict.code.is_none() {
                     count(db, &mut verdict, rule, velocity, &subject, charge.now).await?;
                 }
-            } else if fires(rule, charge) {
+            } else if fires(rule, charge) && !is_allowed(rules.all.iter().map(Arc::as_ref), rule, charge.ip) {
                 match rule.effect {
                     Effect::Deny if verdict.code.is_some() => continue,
                     Effect::Deny => verdict.code = rule.code(),
@@ -315,6 +315,13 @@ fn fires(rule: &Rule, charge: &Charge<'_>) -> bool {
         Spec::PanBlock => lists::fingerprint_of(charge.fingerprint).is_some_and(|card| rule.list.has_card(&card)),
         _ => looked_at(rule, charge.money, charge.ip, charge.pan.first8()),
     }
+}
+
+/// Whether an `ip_allow` rule has a companion that allows the address: two lists of a merchant allow what either holds.
+fn is_allowed<'r>(mut rules: impl Iterator<Item = &'r Rule>, rule: &Rule, ip: Option<IpAddr>) -> bool {
+    let whose = |one: &Rule| (one.caller, one.merchant.clone(), one.effect);
+    let allows = |one: &Rule, ip| matches!(one.spec, Spec::IpAllow) && whose(one) == whose(rule) && one.list.has_ip(ip);
+    matches!(rule.spec, Spec::IpAllow) && ip.is_some_and(|ip| rules.any(|one| allows(one, ip)))
 }
 
 /// What can be asked of a stored row as well. `digits`: of the card, as many as are known.

@@ -107,3 +107,30 @@ async fn what_is_full_is_refused_without_a_write() {
         assert_eq!(refund(400).await.code, None);
     }
 }
+
+#[tokio::test]
+async fn two_lists_allow_what_either_holds() {
+    for place in places().await {
+        let allow = async |entry: &str, effect: &str| {
+            let (values, entries) = (vec![("effect", effect)], vec![entry]);
+            let asked = Asked { kind: "ip_allow", merchant: Some("JP1"), values, entries, ..Asked::default() };
+            place.try_add(&asked).await.unwrap();
+        };
+        allow("8.8.8.0/24", "deny").await;
+        allow("1.1.1.0/24", "deny").await;
+        allow("9.9.9.9", "shadow").await;
+        let risk = Risk::load(&place.db).await.unwrap();
+        let all = stored_with_lists(&place.db).await.unwrap();
+        for (ip, code, fired) in
+            [("8.8.8.8", None, 1), ("1.1.1.1", None, 1), ("9.9.9.9", Some(Code::Err3017), 1), ("8.8.4.4", Some(Code::Err3017), 2)]
+        {
+            let charge = place.charge(Some(ip));
+            let verdict = risk.assess(&place.db, &charge).await.unwrap();
+            assert_eq!((verdict.code, verdict.note.fired.len()), (code, fired), "{ip}");
+            let stored = Stored { money: charge.money, first_six: "411111", ip: charge.ip };
+            let would: Vec<bool> = all.iter().map(|rule| rule.would_fire(&all, &stored)).collect();
+            let denied = code.is_some();
+            assert_eq!(would, [denied, denied, ip != "9.9.9.9"], "{ip}");
+        }
+    }
+}
