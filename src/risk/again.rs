@@ -1,7 +1,7 @@
 //! What a stored transaction still tells, for `fuda rule test`. Pure.
 
-use super::{is_allowed, looked_at};
 use super::rule::{Rule, Spec};
+use super::{is_allowed, looked_at};
 use crate::money::Money;
 use std::net::IpAddr;
 

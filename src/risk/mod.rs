@@ -248,7 +248,12 @@ impl Risk {
         }
         let bin = windows::decline_key(Owner::DeclinesOfBin, caller, pan.first8().as_bytes());
         let ip = ip.map(|ip| windows::decline_key(Owner::DeclinesOfIp, caller, &windows::ip_subject(ip)));
-        windows::slowed(db, &testing, ip.as_ref(), &bin, now).await
+        let slowed = windows::slowed(db, &testing, ip.as_ref(), &bin, now).await?;
+        Ok(slowed.map(|(source, seconds)| {
+            metrics::counter!("fuda_slowed_down_total", "source" => source).increment(1);
+            tracing::info!(entity = %caller.entity, live = caller.live, source, seconds, "card testing: a charge is slowed down");
+            seconds
+        }))
     }
 
     /// Part of a decline's write: it counts against its source.

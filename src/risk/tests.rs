@@ -121,9 +121,12 @@ async fn two_lists_allow_what_either_holds() {
         allow("9.9.9.9", "shadow").await;
         let risk = Risk::load(&place.db).await.unwrap();
         let all = stored_with_lists(&place.db).await.unwrap();
-        for (ip, code, fired) in
-            [("8.8.8.8", None, 1), ("1.1.1.1", None, 1), ("9.9.9.9", Some(Code::Err3017), 1), ("8.8.4.4", Some(Code::Err3017), 2)]
-        {
+        for (ip, code, fired) in [
+            ("8.8.8.8", None, 1),
+            ("1.1.1.1", None, 1),
+            ("9.9.9.9", Some(Code::Err3017), 1),
+            ("8.8.4.4", Some(Code::Err3017), 2),
+        ] {
             let charge = place.charge(Some(ip));
             let verdict = risk.assess(&place.db, &charge).await.unwrap();
             assert_eq!((verdict.code, verdict.note.fired.len()), (code, fired), "{ip}");
@@ -131,6 +134,28 @@ async fn two_lists_allow_what_either_holds() {
             let would: Vec<bool> = all.iter().map(|rule| rule.would_fire(&all, &stored)).collect();
             let denied = code.is_some();
             assert_eq!(would, [denied, denied, ip != "9.9.9.9"], "{ip}");
+        }
+    }
+}
+
+/// The clocks of two processes differ: what comes out of order must not push the oldest from the end.
+#[tokio::test]
+async fn a_late_clock_does_not_open_a_window() {
+    let velocity = Velocity { limit: 3, window: 1, unit: Unit::Hours };
+    for place in places().await {
+        for (key, guarded) in [(vec![1], true), (vec![2], false)] {
+            for at in [NOW, NOW - 90 * 60_000, NOW + 5, NOW + 4] {
+                let write = if guarded {
+                    windows::guarded(key.clone(), &velocity, at)
+                } else {
+                    windows::counted(key.clone(), velocity.limit, at, velocity.expires_at(at))
+                };
+                let written = place.db.write(vec![write]).await.unwrap();
+                assert_eq!(matches!(written, crate::db::Written::GuardFailed(0)), guarded && at == NOW + 4);
+            }
+            let stored = place.db.rows("SELECT times FROM risk_windows WHERE id = $1", args![key]).await.unwrap();
+            let newest = if guarded { [NOW + 5, NOW, NOW] } else { [NOW + 5, NOW + 5, NOW] };
+            assert_eq!(stored[0].text(0).unwrap(), newest.map(|at| at.to_string()).concat());
         }
     }
 }

@@ -174,6 +174,8 @@ pub async fn card_testing_is_slowed_down(engine: Engine) {
     let (status, slowed) = answer(charge("4000000000000069", "127.0.0.1")).await;
     assert_eq!((status, &slowed["gateway_response"]["code"]), (429, &json!("VAL0007")), "{slowed}");
     assert_eq!(answer(charge("4000002500003155", "8.8.4.4")).await.0, 201, "another BIN");
+    assert_eq!(answer(charge(DECLINED, "9.9.9.9")).await.0, 201, "another household's first decline");
+    assert_eq!(answer(charge("4000000000000069", "9.9.9.9")).await.0, 429, "its second");
     let off = world.rule(json!({"kind": "card_testing", "off": true})).await;
     assert_eq!(answer(charge("4000000000000069", "8.8.8.8")).await.0, 201);
     world.no_rule(&off).await;
