@@ -2,6 +2,7 @@
 //! them alone says whether one more is too many. The guard stands in the upsert itself; a look-up reads one row.
 
 use super::rule::{Rule, Testing, Velocity};
+use crate::address;
 use crate::clock::Millis;
 use crate::db::{Db, Stmt, args};
 use crate::directory::Caller;
@@ -38,7 +39,7 @@ pub fn decline_key(owner: Owner, caller: Caller, subject: &[u8]) -> Key {
 
 /// An address as it is counted: of IPv6 the network of 64 bits, which is one customer's.
 pub fn ip_subject(ip: IpAddr) -> Vec<u8> {
-    match ip.to_canonical() {
+    match address::unwrapped(ip) {
         IpAddr::V4(ip) => ip.octets().to_vec(),
         IpAddr::V6(ip) => ip.octets()[..8].to_vec(),
     }
@@ -141,7 +142,9 @@ mod tests {
     #[test]
     fn subjects() {
         let of = |text: &str| ip_subject(text.parse().unwrap());
-        assert_eq!(of("::ffff:1.2.3.4"), [1, 2, 3, 4]);
+        for text in ["1.2.3.4", "::ffff:1.2.3.4", "64:ff9b::1.2.3.4", "2002:102:304:5::6"] {
+            assert_eq!(of(text), [1, 2, 3, 4], "{text}");
+        }
         assert_eq!(of("2606:4700:1:2:3:4:5:6"), of("2606:4700:1:2::1"));
         assert_ne!(of("2606:4700:1:2::1"), of("2606:4700:1:3::1"));
     }
