@@ -8,11 +8,11 @@ use super::store::Store;
 use crate::config::Config;
 use crate::directory::Caller;
 use crate::error::Error;
-use crate::http::rules::RuleView;
+use crate::http::rules::{RuleView, settings};
 use crate::id::EntityId;
 use crate::risk::asked::{self, Asked};
 use crate::risk::change::{self, Added, Author};
-use crate::risk::{self, Rule};
+use crate::risk::{self, Rule, Spec, Testing};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use zeroize::Zeroizing;
@@ -237,7 +237,9 @@ async fn list(store: &Store, json: bool) -> Result<(), Error> {
                 Ok::<_, serde_json::Error>(row)
             })
             .collect();
-        println!("{}", serde_json::json!({ "rules": rows.map_err(Error::internal)? }));
+        let rows = rows.map_err(Error::internal)?;
+        let defence = settings(&Spec::CardTesting(Testing::default()));
+        println!("{}", serde_json::json!({"rules": rows, "card_testing_default": defence}));
         return Ok(());
     }
     if rules.is_empty() {
@@ -245,6 +247,17 @@ async fn list(store: &Store, json: bool) -> Result<(), Error> {
     }
     for rule in &rules {
         println!("{}  {}", rule.id, line(rule));
+    }
+    let Testing { ip_declines, bin_declines, minutes, .. } = Testing::default();
+    println!(
+        "Card testing, where no rule above says otherwise: slowed down after {ip_declines} declines of an address or \
+         {bin_declines} on a BIN in {minutes} minutes."
+    );
+    for rule in &rules {
+        if let Spec::CardTesting(Testing { off: true, .. }) = &rule.spec {
+            let mode = if rule.caller.live { "live" } else { "test" };
+            println!("Card testing of {}, {mode}: NOT slowed down, by {}.", rule.caller.entity, rule.id);
+        }
     }
     Ok(())
 }

@@ -80,7 +80,8 @@ impl RuleView {
     }
 }
 
-fn settings(spec: &Spec) -> Value {
+/// What a rule's kind has of its own, as it is shown.
+pub fn settings(spec: &Spec) -> Value {
     let amount = spec.money().and_then(|money| serde_json::to_value(money).ok()).unwrap_or_default();
     match spec {
         Spec::CardCountry { countries } | Spec::IssuingCountry { countries } => {

@@ -61,6 +61,9 @@ pub async fn add(
         writes.extend([room(author.caller), insert]);
         writes.extend(parts);
     }
+    if matches!(rule.spec, Spec::CardTesting(_)) {
+        writes.extend(replaced(author, &rule));
+    }
     writes.push(Stmt::new(BUMP, vec![]));
     let detail = describe(&rule);
     let deed = Deed { who: author.who, action: "risk_rule.add", subject: &rule.id, detail: &detail };
@@ -106,6 +109,21 @@ fn room(caller: Caller) -> Stmt {
     let sql = "SELECT CAST(1 AS BIGINT) WHERE (SELECT COUNT(*) FROM risk_rules WHERE entity_id = $1 AND live = $2 \
                AND removed_at IS NULL AND begun_at IS NOT NULL) < $3";
     Stmt::new(sql, args![caller.entity, caller.live, MOST_RULES]).exactly(1)
+}
+
+/// Settings take the place of earlier ones for good: an `off` of long ago must not be in force again when they are removed.
+fn replaced(author: &Author<'_>, rule: &Rule) -> [Stmt; 2] {
+    let note = "INSERT INTO audit_log (at, who, action, subject, detail) SELECT CAST($4 AS BIGINT), CAST($5 AS {text}), \
+                'risk_rule.remove', id, CAST($6 AS {text}) FROM risk_rules WHERE entity_id = $1 AND live = $2 AND id <> $3 \
+                AND kind = 'card_testing' AND removed_at IS NULL AND begun_at IS NOT NULL";
+    let remove = "UPDATE risk_rules SET removed_at = $4 WHERE entity_id = $1 AND live = $2 AND id <> $3 \
+                  AND kind = 'card_testing' AND removed_at IS NULL AND begun_at IS NOT NULL";
+    let Caller { entity, live } = author.caller;
+    let detail = format!("replaced by {}", rule.id);
+    [
+        Stmt::new(note, args![entity, live, rule.id.as_str(), author.now, author.who, detail]),
+        Stmt::new(remove, args![entity, live, rule.id.as_str(), author.now]),
+    ]
 }
 
 fn insert(rule: &Rule, begun_at: Option<Millis>) -> Result<Stmt, Error> {
