@@ -159,3 +159,32 @@ async fn a_late_clock_does_not_open_a_window() {
         }
     }
 }
+
+#[tokio::test]
+async fn rules_and_lists_are_bounded() {
+    for place in places().await {
+        let refused = async |asked: Asked<'_>| {
+            let error = place.try_add(&asked).await.unwrap_err();
+            (error.fields[0].field.clone(), error.fields[0].message.clone())
+        };
+        let velocity = |merchant| {
+            let values = ONE_AN_HOUR.to_vec();
+            Asked { kind: "card_velocity", merchant: Some(merchant), values, ..Asked::default() }
+        };
+        let list = || Asked { kind: "ip_block", entries: vec!["1.1.1.1"], ..Asked::default() };
+        for _ in 0..change::MOST_COUNTING {
+            place.try_add(&velocity("JP1")).await.unwrap();
+        }
+        let (field, message) = refused(velocity("JP1")).await;
+        assert!(field == "kind" && message.contains("64 rules that count"), "{field}: {message}");
+        let last = place.try_add(&velocity("JP2")).await.unwrap();
+        assert_eq!(place.try_add(&list()).await.unwrap().entries, 1, "a list does not count");
+        let filled = Stmt::new("UPDATE risk_rules SET entries = $2 WHERE id = $1", args![last.id.as_str(), 3_999_998]);
+        applied(place.db.write(vec![filled]).await.unwrap());
+        place.try_add(&list()).await.unwrap();
+        let (field, message) = refused(list()).await;
+        assert!(field == "entries" && message.contains("4000000 entries"), "{field}: {message}");
+        assert!(change::remove(&place.db, &place.author(), &last.id).await.unwrap());
+        place.try_add(&list()).await.unwrap();
+    }
+}
