@@ -77,6 +77,9 @@ pub struct Note {
     /// What a refund has taken of its merchant's volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Taken>,
+    /// The windows that a charge stands in, by their keys in hexadecimal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<String>,
 }
 
 impl Note {
@@ -96,6 +99,11 @@ impl Note {
     /// Part of the write that ends a refund without money: what it took of its volumes is free again.
     pub fn give_back(&self, money: Money) -> Vec<Stmt> {
         self.volumes.iter().map(|taken| volumes::moved(taken, -money.minor)).collect()
+    }
+
+    /// Part of the write that ends a charge that was never sent: it does not count.
+    pub fn uncount(&self) -> Vec<Stmt> {
+        self.windows.iter().filter_map(|key| windows::uncounted(key)).collect()
     }
 
     /// Part of the write that takes such an end back.
@@ -127,7 +135,7 @@ impl Verdict {
     /// The verdict once the guard of one of [`Verdict::writes`], by its place, did not hold. `None`: no guard of ours.
     pub fn refused_at(self, at: usize) -> Option<(Code, Note)> {
         let rule = &self.counts.get(at)?.rule;
-        let mut note = Note { volumes: Vec::new(), ..self.note };
+        let mut note = Note { volumes: Vec::new(), windows: Vec::new(), ..self.note };
         note.fire(rule);
         Some((rule.code()?, note))
     }
@@ -297,10 +305,12 @@ async fn count(
     if full {
         verdict.note.fire(rule);
     }
+    verdict.note.windows.push(windows::name(&key));
     let write = match rule.effect {
         // Known without a write: the guard is for races alone, since one that fails costs others their common write.
         Effect::Deny if full => {
             verdict.code = rule.code();
+            verdict.note.windows.clear();
             return Ok(());
         }
         Effect::Deny => windows::guarded(key, velocity, now),
