@@ -226,7 +226,13 @@ fn line(rule: &Rule) -> String {
 }
 
 async fn list(store: &Store, json: bool) -> Result<(), Error> {
-    let rules = risk::stored(&store.db, None).await?;
+    let (mut rules, mut unreadable) = (Vec::new(), Vec::new());
+    for one in risk::all_stored(&store.db).await? {
+        match one {
+            Ok(rule) => rules.push(rule),
+            Err(id) => unreadable.push(id),
+        }
+    }
     if json {
         let rows: Result<Vec<_>, _> = rules
             .iter()
@@ -239,14 +245,17 @@ async fn list(store: &Store, json: bool) -> Result<(), Error> {
             .collect();
         let rows = rows.map_err(Error::internal)?;
         let defence = settings(&Spec::CardTesting(Testing::default()));
-        println!("{}", serde_json::json!({"rules": rows, "card_testing_default": defence}));
+        println!("{}", serde_json::json!({"rules": rows, "card_testing_default": defence, "unreadable": unreadable}));
         return Ok(());
     }
-    if rules.is_empty() {
+    if rules.is_empty() && unreadable.is_empty() {
         println!("No rule yet: fuda rule add --help shows examples. Card testing is slowed down without one.");
     }
     for rule in &rules {
         println!("{}  {}", rule.id, line(rule));
+    }
+    for id in &unreadable {
+        println!("{id}  NOT in force: this version cannot read it. Remove it and add it again.");
     }
     let Testing { ip_declines, bin_declines, minutes, .. } = Testing::default();
     println!(
@@ -263,10 +272,9 @@ async fn list(store: &Store, json: bool) -> Result<(), Error> {
 }
 
 async fn remove(store: &Store, id: &str, json: bool) -> Result<(), Error> {
-    let rules = risk::stored(&store.db, None).await?;
     let unknown = || Error::internal("there is no such rule in force: fuda rule list shows them");
-    let rule = rules.iter().find(|rule| rule.id == id).ok_or_else(unknown)?;
-    let author = Author { who: &operator(), caller: rule.caller, now: store.clock.now() };
+    let caller = risk::owner(&store.db, id).await?.ok_or_else(unknown)?;
+    let author = Author { who: &operator(), caller, now: store.clock.now() };
     if !change::remove(&store.db, &author, id).await? {
         return Err(unknown());
     }

@@ -15,7 +15,7 @@ mod windows;
 mod tests;
 
 pub use again::{Basis, Stored};
-pub use book::{stored, stored_with_lists};
+pub use book::{all_stored, owner, stored, stored_with_lists};
 pub use lists::List;
 pub use rule::{Effect, Per, Rule, Spec, Testing, Unit, Velocity};
 pub use volumes::Taken;
@@ -157,6 +157,13 @@ impl Risk {
     /// Reads the rules again if the version says that something changed.
     pub async fn refresh(&self, db: &Db) -> Result<(), Error> {
         if book::version(db).await? == self.book().version { Ok(()) } else { self.read(db).await }
+    }
+
+    /// After a change that stands: what keeps this process from reading it now does not keep it from reading it within a second.
+    pub async fn follow(&self, db: &Db) {
+        if let Err(error) = self.refresh(db).await {
+            tracing::warn!(cause = error.cause(), "the risk rules are changed, but could not be read again yet");
+        }
     }
 
     async fn read(&self, db: &Db) -> Result<(), Error> {

@@ -188,3 +188,35 @@ async fn rules_and_lists_are_bounded() {
         place.try_add(&list()).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn an_unreadable_rule_does_not_stop_the_others() {
+    for place in places().await {
+        let good =
+            place.try_add(&Asked { kind: "bin_block", entries: vec!["411111"], ..Asked::default() }).await.unwrap();
+        let amount = [("currency", "JPY"), ("amount", "1")];
+        let bad = place.add("max_amount", Some("JP1"), &amount).await;
+        let listed =
+            place.try_add(&Asked { kind: "ip_block", entries: vec!["8.8.8.8"], ..Asked::default() }).await.unwrap();
+        let before = Risk::load(&place.db).await.unwrap();
+        for sql in [
+            "UPDATE risk_rules SET spec = '{\"of_next_year\":{}}' WHERE id = $1",
+            "DELETE FROM risk_lists WHERE rule_number = (SELECT number FROM risk_rules WHERE id = $1)",
+        ] {
+            let id = if sql.starts_with("UPDATE") { &bad.id } else { &listed.id };
+            applied(place.db.write(vec![Stmt::new(sql, args![id.as_str()])]).await.unwrap());
+        }
+        let later = place.add("min_amount", Some("JP1"), &amount).await;
+        before.refresh(&place.db).await.unwrap();
+        let after = Risk::load(&place.db).await.unwrap();
+        let ids = |risk: &Risk| -> Vec<String> {
+            risk.rules(place.caller).unwrap().all.iter().map(|rule| rule.id.clone()).collect()
+        };
+        assert_eq!(ids(&after), [good.id.as_str(), &later.id]);
+        let known = [&listed.id, &good.id, &bad.id, &later.id].map(String::as_str);
+        assert_eq!(ids(&before), known, "what was read before stays in force");
+        let all = all_stored(&place.db).await.unwrap();
+        assert_eq!(all.iter().filter_map(|one| one.as_ref().err()).collect::<Vec<_>>(), [&bad.id]);
+        assert_eq!(owner(&place.db, &bad.id).await.unwrap(), Some(place.caller), "it can be removed");
+    }
+}
