@@ -77,9 +77,10 @@ pub struct Note {
     /// What a refund has taken of its merchant's volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Taken>,
-    /// The windows that a charge stands in, by their keys in hexadecimal.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub windows: Vec<String>,
+    /// The windows that a charge stands in. In memory alone: a row keeps no fingerprint, and only who sends learns that nothing
+    /// was sent.
+    #[serde(skip)]
+    windows: Vec<windows::Key>,
 }
 
 impl Note {
@@ -103,7 +104,7 @@ impl Note {
 
     /// Part of the write that ends a charge that was never sent: it does not count.
     pub fn uncount(&self) -> Vec<Stmt> {
-        self.windows.iter().filter_map(|key| windows::uncounted(key)).collect()
+        self.windows.iter().map(windows::uncounted).collect()
     }
 
     /// Part of the write that takes such an end back.
@@ -312,7 +313,7 @@ async fn count(
     if full {
         verdict.note.fire(rule);
     }
-    verdict.note.windows.push(windows::name(&key));
+    verdict.note.windows.push(key.clone());
     let write = match rule.effect {
         // Known without a write: the guard is for races alone, since one that fails costs others their common write.
         Effect::Deny if full => {

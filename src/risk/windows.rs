@@ -79,16 +79,9 @@ pub fn counted(key: Key, limit: i64, now: Millis, expires_at: Millis) -> Stmt {
     Stmt::new(sql, args![key, text(now), expires_at, limit * DIGITS as i64])
 }
 
-/// A key as a transaction's row keeps it.
-pub fn name(key: &Key) -> String {
-    key.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Takes one event back: the newest, since the one meant came within the same minute or so. `None`: no key's name.
-pub fn uncounted(name: &str) -> Option<Stmt> {
-    let byte = |at| u8::from_str_radix(name.get(at..at + 2)?, 16).ok();
-    let key = (0..name.len()).step_by(2).map(byte).collect::<Option<Key>>()?;
-    Some(Stmt::new("UPDATE risk_windows SET times = substr(times, 14) WHERE id = $1", args![key]))
+/// Takes one event back: the newest, since the one meant came within the same minute or so.
+pub fn uncounted(key: &Key) -> Stmt {
+    Stmt::new("UPDATE risk_windows SET times = substr(times, 14) WHERE id = $1", args![key.as_slice()])
 }
 
 /// The time of the event that must grow old before one more fits, or `None` when one fits now.
