@@ -24,6 +24,8 @@ CREATE TABLE risk_rules (
   removed_at {int}
 ) {strict};
 CREATE INDEX risk_rules_by_entity ON risk_rules (entity_id, live, number) WHERE removed_at IS NULL;
+-- All that are in force, without the removed ones before them.
+CREATE INDEX risk_rules_in_force ON risk_rules (number) WHERE removed_at IS NULL;
 
 -- A rule's list, sorted and packed, in parts of at most 64 KiB.
 CREATE TABLE risk_lists (

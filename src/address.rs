@@ -16,6 +16,26 @@ pub fn is_public(ip: IpAddr) -> bool {
     refusal(ip).is_none()
 }
 
+/// The IPv4 address inside an IPv6 one: mapped (`::ffff:0:0/96`), NAT64 (`64:ff9b::/96`, RFC 6052) or 6to4 (`2002::/16`, RFC
+/// 3056), and how many bits stand behind it.
+pub fn inner_v4(ip: Ipv6Addr) -> Option<(Ipv4Addr, u32)> {
+    let number = u128::from(ip);
+    let (bits, behind) = match ip.segments() {
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => (number & 0xffff_ffff, 0),
+        [0x2002, ..] => (number >> 80 & 0xffff_ffff, 80),
+        _ => return None,
+    };
+    Some((Ipv4Addr::from(u32::try_from(bits).ok()?), behind))
+}
+
+/// The address whose owner it is: the one inside, if there is one.
+pub fn unwrapped(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(outer) => inner_v4(outer).map_or(ip, |(inner, _)| inner.into()),
+        IpAddr::V4(_) => ip,
+    }
+}
+
 fn refusal_v4(ip: Ipv4Addr) -> Option<&'static str> {
     match ip.octets() {
         [0, ..] => Some("unspecified"),
@@ -39,18 +59,15 @@ fn refusal_v4(ip: Ipv4Addr) -> Option<&'static str> {
 }
 
 fn refusal_v6(ip: Ipv6Addr) -> Option<&'static str> {
-    let inner = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        refusal_v4(Ipv4Addr::new(a, b, c, d))
-    };
+    if let Some((inner, _)) = inner_v4(ip) {
+        return refusal_v4(inner);
+    }
     match ip.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => Some("unspecified"),
         [0, 0, 0, 0, 0, 0, 0, 1] => Some("loopback"),
-        // Mapped, and the older compatible and translated forms.
-        [0, 0, 0, 0, 0, 0xffff, high, low] => inner(high, low),
+        // Older forms than the mapped one.
         [0, 0, 0, 0, 0, 0, ..] => Some("IPv4-compatible"),
         [0, 0, 0, 0, 0xffff, 0, ..] => Some("IPv4-translated"),
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => inner(high, low),
         // A network's own NAT64 prefix: where it leads is that network's secret.
         [0x64, 0xff9b, 1, ..] => Some("local NAT64"),
         [0x100, 0, 0, 0 | 1, ..] => Some("discard-only"),
@@ -58,7 +75,6 @@ fn refusal_v6(ip: Ipv6Addr) -> Option<&'static str> {
         [0x2001, 2, 0, ..] => Some("benchmarking"),
         [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Some("documentation"),
         [0x2001, second, ..] if second < 0x200 => Some("protocol assignments"),
-        [0x2002, high, low, ..] => inner(high, low),
         [first, ..] if first & 0xfe00 == 0xfc00 => Some("private"),
         [first, ..] if first & 0xffc0 == 0xfe80 => Some("link-local"),
         [first, ..] if first & 0xffc0 == 0xfec0 => Some("site-local"),
@@ -106,6 +122,19 @@ mod tests {
             }
         }
         assert_eq!(refusal("255.255.255.255".parse().unwrap()), Some("broadcast"));
+    }
+
+    #[test]
+    fn what_is_inside_an_address() {
+        let of = |text: &str| unwrapped(text.parse().unwrap()).to_string();
+        for text in
+            ["8.8.4.1", "::ffff:8.8.4.1", "64:ff9b::8.8.4.1", "2002:808:401::", "2002:808:401:ffff:ffff:ffff:ffff:ffff"]
+        {
+            assert_eq!(of(text), "8.8.4.1", "{text}");
+        }
+        for text in ["64:ff9b:1::808:401", "::808:401", "2001:808:401::", "2003:808:401::", "64:ff9b::1:808:401"] {
+            assert_eq!(of(text), text.parse::<IpAddr>().unwrap().to_string());
+        }
     }
 
     #[test]

@@ -32,6 +32,14 @@ pub fn start_metrics() -> Result<PrometheusHandle, Error> {
     metrics::describe_counter!("fuda_transactions_total", "Transactions that ended, by kind and state");
     metrics::describe_counter!("fuda_settled_total", "Transactions without an answer whose result is known now");
     metrics::describe_counter!("fuda_http_requests_total", "Answers, by class of status");
+    metrics::describe_counter!(
+        "fuda_slowed_down_total",
+        "Charges put off by the defence against card testing, by source"
+    );
+    metrics::describe_gauge!(
+        "fuda_risk_rules_unreadable",
+        "Risk rules that are not in force because they cannot be read"
+    );
     metrics::describe_histogram!("fuda_http_seconds", "Time from request to answer");
     metrics::describe_gauge!("fuda_unsettled", "Transactions without a known result");
     metrics::describe_gauge!("fuda_unsettled_oldest_seconds", "Age of the oldest of them");

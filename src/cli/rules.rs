@@ -8,11 +8,11 @@ use super::store::Store;
 use crate::config::Config;
 use crate::directory::Caller;
 use crate::error::Error;
-use crate::http::rules::RuleView;
+use crate::http::rules::{RuleView, settings};
 use crate::id::EntityId;
 use crate::risk::asked::{self, Asked};
 use crate::risk::change::{self, Added, Author};
-use crate::risk::{self, Rule};
+use crate::risk::{self, Rule, Spec, Testing};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use zeroize::Zeroizing;
@@ -226,7 +226,13 @@ fn line(rule: &Rule) -> String {
 }
 
 async fn list(store: &Store, json: bool) -> Result<(), Error> {
-    let rules = risk::stored(&store.db, None).await?;
+    let (mut rules, mut unreadable) = (Vec::new(), Vec::new());
+    for one in risk::all_stored(&store.db).await? {
+        match one {
+            Ok(rule) => rules.push(rule),
+            Err(id) => unreadable.push(id),
+        }
+    }
     if json {
         let rows: Result<Vec<_>, _> = rules
             .iter()
@@ -237,23 +243,38 @@ async fn list(store: &Store, json: bool) -> Result<(), Error> {
                 Ok::<_, serde_json::Error>(row)
             })
             .collect();
-        println!("{}", serde_json::json!({ "rules": rows.map_err(Error::internal)? }));
+        let rows = rows.map_err(Error::internal)?;
+        let defence = settings(&Spec::CardTesting(Testing::default()));
+        println!("{}", serde_json::json!({"rules": rows, "card_testing_default": defence, "unreadable": unreadable}));
         return Ok(());
     }
-    if rules.is_empty() {
+    if rules.is_empty() && unreadable.is_empty() {
         println!("No rule yet: fuda rule add --help shows examples. Card testing is slowed down without one.");
     }
     for rule in &rules {
         println!("{}  {}", rule.id, line(rule));
     }
+    for id in &unreadable {
+        println!("{id}  NOT in force: this version cannot read it. Remove it and add it again.");
+    }
+    let Testing { ip_declines, bin_declines, minutes, .. } = Testing::default();
+    println!(
+        "Card testing, where no rule above says otherwise: slowed down after {ip_declines} declines of an address or \
+         {bin_declines} on a BIN in {minutes} minutes."
+    );
+    for rule in &rules {
+        if let Spec::CardTesting(Testing { off: true, .. }) = &rule.spec {
+            let mode = if rule.caller.live { "live" } else { "test" };
+            println!("Card testing of {}, {mode}: NOT slowed down, by {}.", rule.caller.entity, rule.id);
+        }
+    }
     Ok(())
 }
 
 async fn remove(store: &Store, id: &str, json: bool) -> Result<(), Error> {
-    let rules = risk::stored(&store.db, None).await?;
     let unknown = || Error::internal("there is no such rule in force: fuda rule list shows them");
-    let rule = rules.iter().find(|rule| rule.id == id).ok_or_else(unknown)?;
-    let author = Author { who: &operator(), caller: rule.caller, now: store.clock.now() };
+    let caller = risk::owner(&store.db, id).await?.ok_or_else(unknown)?;
+    let author = Author { who: &operator(), caller, now: store.clock.now() };
     if !change::remove(&store.db, &author, id).await? {
         return Err(unknown());
     }

@@ -80,7 +80,8 @@ impl RuleView {
     }
 }
 
-fn settings(spec: &Spec) -> Value {
+/// What a rule's kind has of its own, as it is shown.
+pub fn settings(spec: &Spec) -> Value {
     let amount = spec.money().and_then(|money| serde_json::to_value(money).ok()).unwrap_or_default();
     match spec {
         Spec::CardCountry { countries } | Spec::IssuingCountry { countries } => {
@@ -103,7 +104,7 @@ fn settings(spec: &Spec) -> Value {
 }
 
 pub async fn list(State(app): State<App>, call: Call) -> Response {
-    match risk::stored(&app.db, Some(call.caller)).await {
+    match risk::stored(&app.db, call.caller).await {
         Ok(rules) => {
             let rules = rules.iter().map(RuleView::of).collect();
             let list = RuleList { success: true, status_code: 200, is_live: call.caller.live, rules };
@@ -150,7 +151,7 @@ async fn begin(app: &App, posted: Posted) -> Result<Begun, Error> {
     });
     match added.await? {
         Added::Rule(_) => {
-            app.risk.refresh(&app.db).await?;
+            app.risk.follow(&app.db).await;
             Ok(Begun::Answered(answered))
         }
         Added::FirstFailed => {
@@ -205,12 +206,12 @@ pub async fn remove(State(app): State<App>, call: Call, id: Result<Path<String>,
 async fn removed(app: &App, call: &Call, id: Result<Path<String>, PathRejection>) -> Result<RuleView, Error> {
     let unknown = || Error::new(Code::Val0005).with_detail("There is no such rule: GET risk/rules lists them.");
     let Ok(Path(id)) = id else { return Err(unknown()) };
-    let rules = risk::stored(&app.db, Some(call.caller)).await?;
+    let rules = risk::stored(&app.db, call.caller).await?;
     let rule = rules.iter().find(|rule| rule.id == id).ok_or_else(unknown)?;
     let author = Author { who: &call.key_id, caller: call.caller, now: app.clock.now() };
     if !change::remove(&app.db, &author, &rule.id).await? {
         return Err(unknown());
     }
-    app.risk.refresh(&app.db).await?;
+    app.risk.follow(&app.db).await;
     Ok(RuleView::of(rule))
 }

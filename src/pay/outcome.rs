@@ -123,6 +123,9 @@ pub fn rows(
         && let Some(note) = &after.details.risk
     {
         rows.extend(note.give_back(after.money));
+        if after.state == State::NotSent {
+            rows.extend(note.uncount());
+        }
     }
     if after.state == State::Approved {
         rows.extend(books::entries(after, parent, app.clock.now()));

@@ -37,28 +37,28 @@ impl Book {
         self.by_caller.get(&caller)
     }
 
-    /// Rules that stood in `before` are taken from there.
+    /// Rules that stood in `before` are taken from there. One that cannot be read is not in force, and must not take the others
+    /// with it: it is in the log, and counted.
     pub async fn read(db: &Db, before: &Book) -> Result<Book, Error> {
         // The version first: a change between the two reads makes us read once more, never once too few.
         let mut book = Book { version: version(db).await?, ..Book::default() };
-        let sql = concat!(
-            "SELECT ",
-            columns!(),
-            " FROM risk_rules WHERE removed_at IS NULL AND begun_at IS NOT NULL ORDER BY number"
-        );
         let mut by_caller: HashMap<Caller, Vec<Arc<Rule>>> = HashMap::new();
-        for row in db.rows(sql, vec![]).await? {
+        let mut unreadable = 0_u32;
+        for row in in_force(db).await? {
             let rule = match before.by_number.get(&row.int(0)?) {
                 Some(known) => known.clone(),
-                None => {
-                    let mut rule = rule(&row)?;
-                    rule.list = list(db, &rule).await?;
-                    Arc::new(rule)
-                }
+                None => match with_list(db, &row).await? {
+                    Some(rule) => Arc::new(rule),
+                    None => {
+                        unreadable += 1;
+                        continue;
+                    }
+                },
             };
             by_caller.entry(rule.caller).or_default().push(rule.clone());
             book.by_number.insert(rule.number, rule);
         }
+        metrics::gauge!("fuda_risk_rules_unreadable").set(unreadable);
         book.by_caller = by_caller.into_iter().map(|(caller, rules)| (caller, Arc::new(in_order(rules)))).collect();
         Ok(book)
     }
@@ -100,10 +100,38 @@ pub fn rule(row: &Row) -> Result<Rule, Error> {
     })
 }
 
+/// `None`, and a line in the log, when the row or its list is not one that this version can read.
+async fn with_list(db: &Db, row: &Row) -> Result<Option<Rule>, Error> {
+    let Some(mut rule) = readable(row) else { return Ok(None) };
+    let packed = packed(db, &rule).await?;
+    match packed.map_or_else(|| Ok(List::default()), |bytes| List::unpack(&bytes)) {
+        Ok(list) => {
+            rule.list = list;
+            Ok(Some(rule))
+        }
+        Err(error) => {
+            unreadable(&rule.id, &error);
+            Ok(None)
+        }
+    }
+}
+
+fn readable(row: &Row) -> Option<Rule> {
+    rule(row).inspect_err(|error| unreadable(row.text(1).unwrap_or_default(), error)).ok()
+}
+
+fn unreadable(id: &str, error: &Error) {
+    tracing::error!(
+        rule = id,
+        cause = error.cause(),
+        "a risk rule is NOT in force: it cannot be read; remove it and add it again"
+    );
+}
+
 /// Part after part: no read is long.
-async fn list(db: &Db, rule: &Rule) -> Result<List, Error> {
+async fn packed(db: &Db, rule: &Rule) -> Result<Option<Vec<u8>>, Error> {
     if rule.entries == 0 {
-        return Ok(List::default());
+        return Ok(None);
     }
     let sql = "SELECT data FROM risk_lists WHERE rule_number = $1 AND part = $2";
     let mut bytes = Vec::new();
@@ -112,38 +140,50 @@ async fn list(db: &Db, rule: &Rule) -> Result<List, Error> {
         let Some(row) = rows.first() else { break };
         bytes.extend_from_slice(row.bytes(0)?);
     }
-    List::unpack(&bytes)
+    Ok(Some(bytes))
 }
 
-/// The rules of an entity in one mode, or all, as they were added; at most 1,000 of each entity and mode stand.
-pub async fn stored(db: &Db, caller: Option<Caller>) -> Result<Vec<Rule>, Error> {
-    let rows = match caller {
-        Some(caller) => {
-            let sql = concat!(
-                "SELECT ",
-                columns!(),
-                " FROM risk_rules WHERE entity_id = $1 AND live = $2 AND removed_at IS NULL AND begun_at IS NOT NULL \
-                 ORDER BY number"
-            );
-            db.rows(sql, args![caller.entity, caller.live]).await?
-        }
-        None => {
-            let sql = concat!(
-                "SELECT ",
-                columns!(),
-                " FROM risk_rules WHERE removed_at IS NULL AND begun_at IS NOT NULL ORDER BY number"
-            );
-            db.rows(sql, vec![]).await?
-        }
-    };
-    rows.iter().map(rule).collect()
+/// The rules of an entity in one mode as they were added; at most 1,000 stand. Without those that cannot be read.
+pub async fn stored(db: &Db, caller: Caller) -> Result<Vec<Rule>, Error> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM risk_rules WHERE entity_id = $1 AND live = $2 AND removed_at IS NULL AND begun_at IS NOT NULL \
+         ORDER BY number"
+    );
+    Ok(db.rows(sql, args![caller.entity, caller.live]).await?.iter().filter_map(readable).collect())
+}
+
+/// All rules, those that cannot be read by their ids alone.
+pub async fn all_stored(db: &Db) -> Result<Vec<Result<Rule, String>>, Error> {
+    let id_of = |row: &Row| row.text(1).unwrap_or_default().to_owned();
+    let rows = in_force(db).await?;
+    Ok(rows.iter().map(|row| rule(row).map_err(|_| id_of(row))).collect())
 }
 
 /// All rules with their lists, for those who ask them of what is stored.
 pub async fn stored_with_lists(db: &Db) -> Result<Vec<Rule>, Error> {
-    let mut rules = stored(db, None).await?;
-    for rule in &mut rules {
-        rule.list = list(db, rule).await?;
+    let mut rules = Vec::new();
+    for row in in_force(db).await? {
+        rules.extend(with_list(db, &row).await?);
     }
     Ok(rules)
+}
+
+/// Whose rule it is, readable or not.
+pub async fn owner(db: &Db, id: &str) -> Result<Option<Caller>, Error> {
+    let sql = "SELECT entity_id, live FROM risk_rules WHERE id = $1 AND removed_at IS NULL AND begun_at IS NOT NULL";
+    let rows = db.rows(sql, args![id]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let live = row.bool(1)?;
+    Ok(EntityId::from_bytes(row.bytes(0)?).map(|entity| Caller { entity, live }))
+}
+
+async fn in_force(db: &Db) -> Result<Vec<Row>, Error> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM risk_rules WHERE removed_at IS NULL AND begun_at IS NOT NULL ORDER BY number"
+    );
+    db.rows(sql, vec![]).await
 }

@@ -13,6 +13,12 @@ use crate::random::Random;
 /// The most rules of one entity in one mode.
 pub const MOST_RULES: i64 = 1_000;
 
+/// The most entries of all lists of one entity in one mode: some 64 MB in memory.
+pub const MOST_ENTRIES: i64 = 4_000_000;
+
+/// The most rules of one merchant that count: each is a row of the database for every charge or refund.
+pub const MOST_COUNTING: i64 = 64;
+
 /// Parts that go in one write: a mebibyte, so that payments do not wait for a long list.
 const PARTS_AT_ONCE: usize = 16;
 
@@ -51,15 +57,22 @@ pub async fn add(
     let (before, mut writes) = (first.len(), first);
     let insert = insert(&rule, (!staged).then_some(author.now))?;
     if staged {
-        applied(db.write(vec![room(author.caller), insert]).await?, 0)?;
+        let begun = room(&rule).into_iter().chain([insert]);
+        applied(db.write(begun.collect()).await?, 0)?;
         for some in parts.chunks(PARTS_AT_ONCE) {
             applied(db.write(some.to_vec()).await?, usize::MAX)?;
         }
+        // Once more: other lists may have come while this one was being written.
+        writes.extend(room(&rule));
         let begin = "UPDATE risk_rules SET begun_at = $2 WHERE id = $1 AND begun_at IS NULL AND removed_at IS NULL";
         writes.push(Stmt::new(begin, args![rule.id.as_str(), author.now]).exactly(1));
     } else {
-        writes.extend([room(author.caller), insert]);
+        writes.extend(room(&rule));
+        writes.push(insert);
         writes.extend(parts);
+    }
+    if matches!(rule.spec, Spec::CardTesting(_)) {
+        writes.extend(replaced(author, &rule));
     }
     writes.push(Stmt::new(BUMP, vec![]));
     let detail = describe(&rule);
@@ -72,18 +85,25 @@ pub async fn add(
     }
 }
 
-/// `room`: where the statement stands that asks whether one more rule fits.
+/// `room`: where the statements of [`room`] begin.
 fn applied(written: Written, room: usize) -> Result<(), Error> {
-    match written {
-        Written::Applied(_) => Ok(()),
-        Written::GuardFailed(at) if at == room => {
-            let message = format!("There are {MOST_RULES} rules already: remove one first.");
-            Err(Error::field("kind", "too_many", &message))
-        }
-        Written::GuardFailed(_) | Written::Ambiguous => {
-            Err(Error::internal("the database did not confirm the change: list the rules and try again"))
-        }
-    }
+    let Written::GuardFailed(at) = written else {
+        return match written {
+            Written::Applied(_) => Ok(()),
+            _ => Err(unconfirmed()),
+        };
+    };
+    let (field, message) = match at.checked_sub(room) {
+        Some(0) => ("kind", format!("There are {MOST_RULES} rules already: remove one first.")),
+        Some(1) => ("entries", format!("All lists together may have {MOST_ENTRIES} entries: remove a list first.")),
+        Some(2) => ("kind", format!("The merchant has {MOST_COUNTING} rules that count already: remove one first.")),
+        _ => return Err(unconfirmed()),
+    };
+    Err(Error::field(field, "too_many", &message))
+}
+
+fn unconfirmed() -> Error {
+    Error::internal("the database did not confirm the change: list the rules and try again")
 }
 
 fn named(random: &Random, author: &Author<'_>, draft: Draft) -> Rule {
@@ -102,10 +122,40 @@ fn named(random: &Random, author: &Author<'_>, draft: Draft) -> Rule {
     }
 }
 
-fn room(caller: Caller) -> Stmt {
-    let sql = "SELECT CAST(1 AS BIGINT) WHERE (SELECT COUNT(*) FROM risk_rules WHERE entity_id = $1 AND live = $2 \
-               AND removed_at IS NULL AND begun_at IS NOT NULL) < $3";
-    Stmt::new(sql, args![caller.entity, caller.live, MOST_RULES]).exactly(1)
+/// Whether one more fits: guards for the number of rules, for what their lists take in memory, and for how many rows each
+/// charge of a merchant writes.
+fn room(rule: &Rule) -> [Stmt; 3] {
+    let rules = "SELECT CAST(1 AS BIGINT) WHERE (SELECT COUNT(*) FROM risk_rules WHERE entity_id = $1 AND live = $2 \
+                 AND removed_at IS NULL AND begun_at IS NOT NULL) < $3";
+    let entries = "SELECT CAST(1 AS BIGINT) WHERE (SELECT CAST(COALESCE(SUM(entries), 0) AS BIGINT) FROM risk_rules \
+                   WHERE entity_id = $1 AND live = $2 AND removed_at IS NULL AND begun_at IS NOT NULL) <= $3";
+    let counting = "SELECT CAST(1 AS BIGINT) WHERE (SELECT COUNT(*) FROM risk_rules WHERE entity_id = $1 AND live = $2 \
+                    AND merchant_id = $3 AND kind IN ('card_velocity', 'ip_velocity', 'refund_volume') \
+                    AND removed_at IS NULL AND begun_at IS NOT NULL) < $4";
+    let Caller { entity, live } = rule.caller;
+    // A rule that does not count asks about the rules of nobody.
+    let counts = matches!(rule.spec, Spec::CardVelocity(_) | Spec::IpVelocity(_) | Spec::RefundVolume(_));
+    let merchant = rule.merchant.as_deref().filter(|_| counts).unwrap_or_default();
+    [
+        Stmt::new(rules, args![entity, live, MOST_RULES]).exactly(1),
+        Stmt::new(entries, args![entity, live, MOST_ENTRIES.saturating_sub(rule.entries)]).exactly(1),
+        Stmt::new(counting, args![entity, live, merchant, MOST_COUNTING]).exactly(1),
+    ]
+}
+
+/// Settings take the place of earlier ones for good: an `off` of long ago must not be in force again when they are removed.
+fn replaced(author: &Author<'_>, rule: &Rule) -> [Stmt; 2] {
+    let note = "INSERT INTO audit_log (at, who, action, subject, detail) SELECT CAST($4 AS BIGINT), CAST($5 AS TEXT), \
+                'risk_rule.remove', id, CAST($6 AS TEXT) FROM risk_rules WHERE entity_id = $1 AND live = $2 AND id <> $3 \
+                AND kind = 'card_testing' AND removed_at IS NULL AND begun_at IS NOT NULL";
+    let remove = "UPDATE risk_rules SET removed_at = $4 WHERE entity_id = $1 AND live = $2 AND id <> $3 \
+                  AND kind = 'card_testing' AND removed_at IS NULL AND begun_at IS NOT NULL";
+    let Caller { entity, live } = author.caller;
+    let detail = format!("replaced by {}", rule.id);
+    [
+        Stmt::new(note, args![entity, live, rule.id.as_str(), author.now, author.who, detail]),
+        Stmt::new(remove, args![entity, live, rule.id.as_str(), author.now]),
+    ]
 }
 
 fn insert(rule: &Rule, begun_at: Option<Millis>) -> Result<Stmt, Error> {

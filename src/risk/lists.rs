@@ -1,6 +1,7 @@
 //! The entries of a blocking or allowing list: packed and sorted, so that a million of them is a few megabytes and a
 //! look-up twenty steps. In the database the same bytes, in parts.
 
+use crate::address;
 use crate::error::Error;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -63,7 +64,10 @@ impl List {
     pub fn has_ip(&self, ip: IpAddr) -> bool {
         match ip.to_canonical() {
             IpAddr::V4(ip) => within(&self.v4, u32::from(ip)),
-            IpAddr::V6(ip) => within(&self.v6, u128::from(ip)),
+            IpAddr::V6(ip) => {
+                let inner = address::inner_v4(ip).is_some_and(|(inner, _)| within(&self.v4, u32::from(inner)));
+                inner || within(&self.v6, u128::from(ip))
+            }
         }
     }
 
@@ -197,12 +201,12 @@ fn v6_entry(ip: Ipv6Addr, first: u128, rest: u128) -> Option<Entry> {
     if first & rest != 0 {
         return None;
     }
-    match ip.to_ipv4_mapped() {
-        Some(ip) => {
-            let rest = u32::try_from(rest).ok()?;
-            Some(Entry::V4(u32::from(ip), u32::from(ip) | rest))
-        }
-        None => Some(Entry::V6(first, first | rest)),
+    let Some((inner, behind)) = address::inner_v4(ip) else { return Some(Entry::V6(first, first | rest)) };
+    match u32::try_from(rest >> behind) {
+        // All of NAT64 or 6to4: those addresses are meant, not every IPv4 one.
+        Ok(u32::MAX) if ip.to_ipv4_mapped().is_none() => Some(Entry::V6(first, first | rest)),
+        Ok(rest) => Some(Entry::V4(u32::from(inner), u32::from(inner) | rest)),
+        Err(_) => Some(Entry::V6(first, first | rest)),
     }
 }
 
@@ -261,6 +265,21 @@ mod tests {
         assert_eq!(List::unpack(&list.pack()).unwrap(), list);
         let all = super::List::of(["0.0.0.0/0", "::/0"].iter().filter_map(|text| ip_entry(text)));
         assert!(all.has_ip("255.1.2.3".parse().unwrap()) && all.has_ip("ffff::".parse().unwrap()));
+    }
+
+    #[test]
+    fn one_address_in_all_its_clothes() {
+        let clothes = ["8.8.4.1", "::ffff:8.8.4.1", "64:ff9b::8.8.4.1", "2002:808:401::1"];
+        for entry in
+            ["8.8.4.0/24", "::ffff:8.8.4.0/120", "64:ff9b::8.8.4.0/120", "2002:808:400::/40", "2002:808:401::/64"]
+        {
+            let list = list(&[entry]);
+            assert!(clothes.iter().all(|text| list.has_ip(text.parse().unwrap())), "{entry}");
+            assert!(!list.has_ip("8.8.5.1".parse().unwrap()) && list.v6.is_empty(), "{entry}");
+        }
+        let all = list(&["2002::/16", "64:ff9b::/32"]);
+        let found: Vec<bool> = clothes.iter().map(|text| all.has_ip(text.parse().unwrap())).collect();
+        assert_eq!(found, [false, false, true, true], "all of a form is not all of IPv4");
     }
 
     #[test]

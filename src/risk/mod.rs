@@ -2,6 +2,7 @@
 //! looks at stands in memory; what it counts stands in the database and is taken by a guard in the intent's own write, so
 //! that races have exact winners and all processes share one count.
 
+mod again;
 pub mod asked;
 mod book;
 pub mod change;
@@ -10,7 +11,11 @@ mod rule;
 mod volumes;
 mod windows;
 
-pub use book::{stored, stored_with_lists};
+#[cfg(test)]
+mod tests;
+
+pub use again::{Basis, Stored};
+pub use book::{all_stored, owner, stored, stored_with_lists};
 pub use lists::List;
 pub use rule::{Effect, Per, Rule, Spec, Testing, Unit, Velocity};
 pub use volumes::Taken;
@@ -72,6 +77,10 @@ pub struct Note {
     /// What a refund has taken of its merchant's volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Taken>,
+    /// The windows that a charge stands in. In memory alone: a row keeps no fingerprint, and only who sends learns that nothing
+    /// was sent.
+    #[serde(skip)]
+    windows: Vec<windows::Key>,
 }
 
 impl Note {
@@ -91,6 +100,11 @@ impl Note {
     /// Part of the write that ends a refund without money: what it took of its volumes is free again.
     pub fn give_back(&self, money: Money) -> Vec<Stmt> {
         self.volumes.iter().map(|taken| volumes::moved(taken, -money.minor)).collect()
+    }
+
+    /// Part of the write that ends a charge that was never sent: it does not count.
+    pub fn uncount(&self) -> Vec<Stmt> {
+        self.windows.iter().map(windows::uncounted).collect()
     }
 
     /// Part of the write that takes such an end back.
@@ -122,7 +136,7 @@ impl Verdict {
     /// The verdict once the guard of one of [`Verdict::writes`], by its place, did not hold. `None`: no guard of ours.
     pub fn refused_at(self, at: usize) -> Option<(Code, Note)> {
         let rule = &self.counts.get(at)?.rule;
-        let mut note = Note { volumes: Vec::new(), ..self.note };
+        let mut note = Note { volumes: Vec::new(), windows: Vec::new(), ..self.note };
         note.fire(rule);
         Some((rule.code()?, note))
     }
@@ -146,6 +160,13 @@ impl Risk {
         if book::version(db).await? == self.book().version { Ok(()) } else { self.read(db).await }
     }
 
+    /// After a change that stands: what keeps this process from reading it now does not keep it from reading it within a second.
+    pub async fn follow(&self, db: &Db) {
+        if let Err(error) = self.refresh(db).await {
+            tracing::warn!(cause = error.cause(), "the risk rules are changed, but could not be read again yet");
+        }
+    }
+
     async fn read(&self, db: &Db) -> Result<(), Error> {
         let book = Book::read(db, &self.book()).await?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(book);
@@ -165,7 +186,7 @@ impl Risk {
         self.rules(caller).is_some()
     }
 
-    /// All rules, in the order of judgement. Reads the database only for velocity rules that watch or score.
+    /// All rules, in the order of judgement. Reads the database only for velocity rules, one row each.
     pub async fn assess(&self, db: &Db, charge: &Charge<'_>) -> Result<Verdict, Error> {
         let Some(rules) = self.rules(charge.caller) else { return Ok(Verdict::default()) };
         let mut verdict = Verdict::default();
@@ -176,7 +197,7 @@ impl Risk {
                 if verdict.code.is_none() {
                     count(db, &mut verdict, rule, velocity, &subject, charge.now).await?;
                 }
-            } else if fires(rule, charge) {
+            } else if fires(rule, charge) && !is_allowed(rules.all.iter().map(Arc::as_ref), rule, charge.ip) {
                 match rule.effect {
                     Effect::Deny if verdict.code.is_some() => continue,
                     Effect::Deny => verdict.code = rule.code(),
@@ -205,19 +226,18 @@ impl Risk {
                 continue;
             }
             let period = volume.period(now);
-            let write = if rule.effect == Effect::Deny {
-                if money.minor > volume.amount_minor {
+            let full = volumes::used_minor(db, rule, &period).await? > volume.amount_minor - money.minor;
+            if full {
+                verdict.note.fire(rule);
+            }
+            let write = match rule.effect {
+                Effect::Deny if full => {
                     verdict.code = rule.code();
                     verdict.note.volumes.clear();
-                    verdict.note.fire(rule);
                     return Ok(verdict);
                 }
-                volumes::guarded(rule, volume, money.minor, now)
-            } else {
-                if volumes::used_minor(db, rule, &period).await? > volume.amount_minor - money.minor {
-                    verdict.note.fire(rule);
-                }
-                volumes::counted(rule, volume, money.minor, now)
+                Effect::Deny => volumes::guarded(rule, volume, money.minor, now),
+                Effect::Shadow | Effect::Score => volumes::counted(rule, volume, money.minor, now),
             };
             verdict.note.volumes.push(Taken { rule_number: rule.number, period });
             verdict.counts.push(Count { rule: rule.clone(), write });
@@ -244,7 +264,12 @@ impl Risk {
         }
         let bin = windows::decline_key(Owner::DeclinesOfBin, caller, pan.first8().as_bytes());
         let ip = ip.map(|ip| windows::decline_key(Owner::DeclinesOfIp, caller, &windows::ip_subject(ip)));
-        windows::slowed(db, &testing, ip.as_ref(), &bin, now).await
+        let slowed = windows::slowed(db, &testing, ip.as_ref(), &bin, now).await?;
+        Ok(slowed.map(|(source, seconds)| {
+            metrics::counter!("fuda_slowed_down_total", "source" => source).increment(1);
+            tracing::info!(entity = %caller.entity, live = caller.live, source, seconds, "card testing: a charge is slowed down");
+            seconds
+        }))
     }
 
     /// Part of a decline's write: it counts against its source.
@@ -284,13 +309,20 @@ async fn count(
     now: Millis,
 ) -> Result<(), Error> {
     let key = windows::rule_key(rule, subject);
-    let write = if rule.effect == Effect::Deny {
-        windows::guarded(key, velocity, now)
-    } else {
-        if windows::is_full(db, &key, velocity, now).await? {
-            verdict.note.fire(rule);
+    let full = windows::is_full(db, &key, velocity, now).await?;
+    if full {
+        verdict.note.fire(rule);
+    }
+    verdict.note.windows.push(key.clone());
+    let write = match rule.effect {
+        // Known without a write: the guard is for races alone, since one that fails costs others their common write.
+        Effect::Deny if full => {
+            verdict.code = rule.code();
+            verdict.note.windows.clear();
+            return Ok(());
         }
-        windows::counted(key, velocity.limit, now, velocity.expires_at(now))
+        Effect::Deny => windows::guarded(key, velocity, now),
+        Effect::Shadow | Effect::Score => windows::counted(key, velocity.limit, now, velocity.expires_at(now)),
     };
     verdict.counts.push(Count { rule: rule.clone(), write });
     Ok(())
@@ -308,6 +340,13 @@ fn fires(rule: &Rule, charge: &Charge<'_>) -> bool {
     }
 }
 
+/// Whether an `ip_allow` rule has a companion that allows the address: two lists of a merchant allow what either holds.
+fn is_allowed<'r>(mut rules: impl Iterator<Item = &'r Rule>, rule: &Rule, ip: Option<IpAddr>) -> bool {
+    let whose = |one: &Rule| (one.caller, one.merchant.clone(), one.effect);
+    let allows = |one: &Rule, ip| matches!(one.spec, Spec::IpAllow) && whose(one) == whose(rule) && one.list.has_ip(ip);
+    matches!(rule.spec, Spec::IpAllow) && ip.is_some_and(|ip| rules.any(|one| allows(one, ip)))
+}
+
 /// What can be asked of a stored row as well. `digits`: of the card, as many as are known.
 fn looked_at(rule: &Rule, money: Money, ip: Option<IpAddr>, digits: &str) -> bool {
     let of_amount = |currency: &str| money.minor > 0 && money.currency.code() == currency;
@@ -318,53 +357,5 @@ fn looked_at(rule: &Rule, money: Money, ip: Option<IpAddr>, digits: &str) -> boo
         Spec::MaxAmount { currency, amount_minor } => of_amount(currency) && money.minor > *amount_minor,
         Spec::MinAmount { currency, amount_minor } => of_amount(currency) && money.minor < *amount_minor,
         _ => false,
-    }
-}
-
-/// How `fuda rule test` knows what a rule would have refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Basis {
-    /// A charge's row has all that the rule looks at.
-    Row,
-    /// The row has the first six digits only: of longer BINs, and of charges before the rule, it cannot tell.
-    FirstSix,
-    /// Only what the rule itself noted: charges before it are not known.
-    Noted,
-}
-
-impl Basis {
-    pub fn name(self) -> &'static str {
-        match self {
-            Basis::Row => "asked of each row again",
-            Basis::FirstSix => "asked of each row's first six digits; longer BINs as noted since the rule was added",
-            Basis::Noted => "as noted since the rule was added: the rows do not keep what it looks at",
-        }
-    }
-}
-
-/// What a charge's row still tells.
-pub struct Stored<'a> {
-    pub money: Money,
-    pub first_six: &'a str,
-    pub ip: Option<IpAddr>,
-}
-
-impl Rule {
-    pub fn basis(&self) -> Basis {
-        match &self.spec {
-            Spec::MaxAmount { .. } | Spec::MinAmount { .. } | Spec::IpBlock | Spec::IpAllow => Basis::Row,
-            Spec::BinBlock => Basis::FirstSix,
-            _ => Basis::Noted,
-        }
-    }
-
-    /// Else of refunds.
-    pub fn is_of_charges(&self) -> bool {
-        !matches!(self.spec, Spec::RefundVolume(_))
-    }
-
-    /// What the row alone tells; see [`Rule::basis`].
-    pub fn would_fire(&self, stored: &Stored<'_>) -> bool {
-        looked_at(self, stored.money, stored.ip, stored.first_six)
     }
 }

@@ -2,6 +2,7 @@
 //! them alone says whether one more is too many. The guard stands in the upsert itself; a look-up reads one row.
 
 use super::rule::{Rule, Testing, Velocity};
+use crate::address;
 use crate::clock::Millis;
 use crate::db::{Db, Stmt, args};
 use crate::directory::Caller;
@@ -38,7 +39,7 @@ pub fn decline_key(owner: Owner, caller: Caller, subject: &[u8]) -> Key {
 
 /// An address as it is counted: of IPv6 the network of 64 bits, which is one customer's.
 pub fn ip_subject(ip: IpAddr) -> Vec<u8> {
-    match ip.to_canonical() {
+    match address::unwrapped(ip) {
         IpAddr::V4(ip) => ip.octets().to_vec(),
         IpAddr::V6(ip) => ip.octets()[..8].to_vec(),
     }
@@ -48,21 +49,39 @@ fn text(at: Millis) -> String {
     format!("{:013}", at.clamp(0, 9_999_999_999_999))
 }
 
+/// The window with one event more. Clocks of processes differ a little, and the oldest must stand last: the event is as late as
+/// the newest one at least.
+macro_rules! one_more {
+    () => {
+        "times = substr(CASE WHEN substr(risk_windows.times, 1, 13) > $2 THEN substr(risk_windows.times, 1, 13) \
+         ELSE $2 END || risk_windows.times, 1, CAST(CAST($4 AS BIGINT) AS INTEGER)), expires_at = $3"
+    };
+}
+
 /// Counts one event; touches no row when `limit` of them are younger than the window.
 pub fn guarded(key: Key, velocity: &Velocity, now: Millis) -> Stmt {
-    let sql = "INSERT INTO risk_windows (id, times, expires_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET \
-               times = substr($2 || risk_windows.times, 1, CAST(CAST($4 AS BIGINT) AS INTEGER)), expires_at = $3 \
-               WHERE length(risk_windows.times) < CAST($4 AS BIGINT) \
-               OR substr(risk_windows.times, CAST(CAST($4 AS BIGINT) AS INTEGER) - 12, 13) <= $5";
+    let sql = concat!(
+        "INSERT INTO risk_windows (id, times, expires_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET ",
+        one_more!(),
+        " WHERE length(risk_windows.times) < CAST($4 AS BIGINT) \
+         OR substr(risk_windows.times, CAST(CAST($4 AS BIGINT) AS INTEGER) - 12, 13) <= $5"
+    );
     let kept = velocity.limit * DIGITS as i64;
     Stmt::new(sql, args![key, text(now), velocity.expires_at(now), kept, text(velocity.since(now))]).exactly(1)
 }
 
 /// Counts one event, however many there were.
 pub fn counted(key: Key, limit: i64, now: Millis, expires_at: Millis) -> Stmt {
-    let sql = "INSERT INTO risk_windows (id, times, expires_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET \
-               times = substr($2 || risk_windows.times, 1, CAST(CAST($4 AS BIGINT) AS INTEGER)), expires_at = $3";
+    let sql = concat!(
+        "INSERT INTO risk_windows (id, times, expires_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET ",
+        one_more!()
+    );
     Stmt::new(sql, args![key, text(now), expires_at, limit * DIGITS as i64])
+}
+
+/// Takes one event back: the newest, since the one meant came within the same minute or so.
+pub fn uncounted(key: &Key) -> Stmt {
+    Stmt::new("UPDATE risk_windows SET times = substr(times, 14) WHERE id = $1", args![key.as_slice()])
 }
 
 /// The time of the event that must grow old before one more fits, or `None` when one fits now.
@@ -79,26 +98,35 @@ pub async fn is_full(db: &Db, key: &Key, velocity: &Velocity, now: Millis) -> Re
     Ok(full(row.text(0)?, velocity.limit, velocity.since(now)).is_some())
 }
 
-/// Who has had too many declines: seconds until the next charge may come, or `None`.
+/// Which source has had too many declines, `ip` or `bin`, and the seconds until its next charge may come. A full BIN slows
+/// down only who may be the cause: who has had a decline too, or has no address. Else one household could lock a BIN for
+/// all customers.
 pub async fn slowed(
     db: &Db,
     testing: &Testing,
     ip: Option<&Key>,
     bin: &Key,
     now: Millis,
-) -> Result<Option<u64>, Error> {
+) -> Result<Option<(&'static str, u64)>, Error> {
     let sql = "SELECT id, times FROM risk_windows WHERE id IN ($1, $2)";
     let rows = db.rows(sql, args![ip.unwrap_or(bin).as_slice(), bin.as_slice()]).await?;
     let length = testing.minutes * 60_000;
-    let mut wait = None;
+    let (mut of_ip, mut of_bin, mut suspect) = (None, None, ip.is_none());
     for row in &rows {
-        let limit = if row.bytes(0)? == bin.as_slice() { testing.bin_declines } else { testing.ip_declines };
-        if let Some(oldest) = full(row.text(1)?, limit, now - length) {
-            let ms = u64::try_from(oldest + length - now).unwrap_or(0);
-            wait = wait.max(Some(ms.div_ceil(1_000)));
+        let times = row.text(1)?;
+        if row.bytes(0)? == bin.as_slice() {
+            of_bin = full(times, testing.bin_declines, now - length);
+        } else {
+            of_ip = full(times, testing.ip_declines, now - length);
+            suspect = full(times, 1, now - length).is_some();
         }
     }
-    Ok(wait)
+    let sources = [("ip", of_ip), ("bin", of_bin.filter(|_| suspect))];
+    let longest = sources.into_iter().filter_map(|(source, oldest)| Some((source, oldest?))).max_by_key(|one| one.1);
+    Ok(longest.map(|(source, oldest)| {
+        let ms = u64::try_from(oldest + length - now).unwrap_or(0);
+        (source, ms.div_ceil(1_000))
+    }))
 }
 
 #[cfg(test)]
@@ -119,7 +147,9 @@ mod tests {
     #[test]
     fn subjects() {
         let of = |text: &str| ip_subject(text.parse().unwrap());
-        assert_eq!(of("::ffff:1.2.3.4"), [1, 2, 3, 4]);
+        for text in ["1.2.3.4", "::ffff:1.2.3.4", "64:ff9b::1.2.3.4", "2002:102:304:5::6"] {
+            assert_eq!(of(text), [1, 2, 3, 4], "{text}");
+        }
         assert_eq!(of("2606:4700:1:2:3:4:5:6"), of("2606:4700:1:2::1"));
         assert_ne!(of("2606:4700:1:2::1"), of("2606:4700:1:3::1"));
     }

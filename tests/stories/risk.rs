@@ -139,6 +139,10 @@ pub async fn velocity_is_exact(engine: Engine) {
     let rule = |kind: &str| json!({"kind": kind, "merchant_id": world.keys.merchant, "limit": 5, "window": 10, "unit": "minutes"});
     let of_card = world.rule(rule("card_velocity")).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..3 {
+        let not_sent = world.faulty("payment", "refused", None, &world.charge_from(ABROAD, IP)).await;
+        assert_eq!(code(&not_sent), (502, "ERR1011"), "{}", not_sent.1);
+    }
     let same_card = (0..64).map(|at| world.charge_from(ABROAD, &format!("8.8.4.{at}"))).collect();
     assert_eq!(at_once(&world, second.as_ref(), same_card).await, BTreeMap::from([(201, 5), (412, 59)]));
     // The window is over for the five: five more.

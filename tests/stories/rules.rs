@@ -174,11 +174,19 @@ pub async fn card_testing_is_slowed_down(engine: Engine) {
     let (status, slowed) = answer(charge("4000000000000069", "127.0.0.1")).await;
     assert_eq!((status, &slowed["gateway_response"]["code"]), (429, &json!("VAL0007")), "{slowed}");
     assert_eq!(answer(charge("4000002500003155", "8.8.4.4")).await.0, 201, "another BIN");
+    assert_eq!(answer(charge(DECLINED, "9.9.9.9")).await.0, 201, "another household's first decline");
+    assert_eq!(answer(charge("4000000000000069", "9.9.9.9")).await.0, 429, "its second");
     let off = world.rule(json!({"kind": "card_testing", "off": true})).await;
     assert_eq!(answer(charge("4000000000000069", "8.8.8.8")).await.0, 201);
+    assert!(world.run(&["rule", "list"]).contains(&format!("NOT slowed down, by {off}.")));
+    let gone = world.http.delete(world.url(&format!("risk/rules/{tight}")));
+    assert_eq!(code(&answer(world.authed(gone, &world.keys)).await), (404, "VAL0005"), "the newer took its place");
+    let replaced = format!("SELECT detail FROM audit_log WHERE action = 'risk_rule.remove' AND subject = '{tight}'");
+    assert_eq!(world.column(&replaced).await, [format!("replaced by {off}")]);
     world.no_rule(&off).await;
-    assert_eq!(answer(charge("4000000000000069", "8.8.8.8")).await.0, 429);
-    world.no_rule(&tight).await;
+    assert!(world.run(&["rule", "list"]).contains("slowed down after 20 declines of an address or 200 on a BIN"));
+    assert_eq!(answer(charge("4000000000000069", "8.8.8.8")).await.0, 429, "by the default");
+    assert_eq!(answer(charge("4000000000000069", "127.0.0.1")).await.0, 201, "not by the settings before");
     world.sql(&format!("UPDATE risk_windows SET times = '{}'", "0000000000005".repeat(200))).await;
     assert_eq!(answer(charge("4000000000001091", "8.8.8.8")).await.0, 201, "time has passed");
 }

@@ -47,15 +47,13 @@ struct Found {
 
 pub async fn test(store: &Store, args: &TestRules) -> Result<(), Error> {
     let since_ms = since_ms(&args.since)?;
-    let mut rules = risk::stored_with_lists(&store.db).await?;
-    if let Some(id) = &args.rule {
-        rules.retain(|rule| rule.id == *id);
-        if rules.is_empty() {
-            return Err(Error::internal("there is no such rule in force: fuda rule list shows them"));
-        }
+    let all = risk::stored_with_lists(&store.db).await?;
+    if args.rule.as_ref().is_some_and(|id| all.iter().all(|rule| rule.id != *id)) {
+        return Err(Error::internal("there is no such rule in force: fuda rule list shows them"));
     }
-    rules.retain(|rule| rule.code().is_some());
-    let mut found: Vec<Found> = rules.iter().map(Found::none).collect();
+    let tested = |rule: &&Rule| rule.code().is_some() && args.rule.as_ref().is_none_or(|id| rule.id == *id);
+    let rules: Vec<&Rule> = all.iter().filter(tested).collect();
+    let mut found: Vec<Found> = rules.iter().map(|rule| Found::none(rule)).collect();
     let now = store.clock.now();
     let (mut after, mut read) = (rows::before(&store.db, now - since_ms - OUT_OF_ORDER_MS).await?, 0_u64);
     loop {
@@ -65,7 +63,7 @@ pub async fn test(store: &Store, args: &TestRules) -> Result<(), Error> {
         for transaction in &page {
             read += 1;
             for (rule, found) in rules.iter().zip(&mut found) {
-                found.look(rule, transaction);
+                found.look(rule, &all, transaction);
             }
         }
     }
@@ -97,7 +95,7 @@ impl Found {
         }
     }
 
-    fn look(&mut self, rule: &Rule, transaction: &Transaction) {
+    fn look(&mut self, rule: &Rule, all: &[Rule], transaction: &Transaction) {
         let concerned = transaction.caller == rule.caller
             && rule.concerns(&transaction.merchant_id)
             && rule.is_of_charges() == transaction.is_charge();
@@ -108,11 +106,14 @@ impl Found {
         let noted = transaction.details.risk.iter().flat_map(|note| &note.fired).any(|fired| fired.rule == rule.id);
         let fires = noted
             || rule.basis() != Basis::Noted
-                && rule.would_fire(&risk::Stored {
-                    money: transaction.money,
-                    first_six: transaction.masked.get(..6).unwrap_or_default(),
-                    ip: risk::public_ip(transaction.details.customer_ip.as_deref()),
-                });
+                && rule.would_fire(
+                    all,
+                    &risk::Stored {
+                        money: transaction.money,
+                        first_six: transaction.masked.get(..6).unwrap_or_default(),
+                        ip: risk::public_ip(transaction.details.customer_ip.as_deref()),
+                    },
+                );
         if fires {
             self.would_refuse += 1;
             if self.transactions.len() < NAMED {
