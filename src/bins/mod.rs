@@ -1,6 +1,6 @@
 //! What the first digits of a card number tell: where the card is from, how it is funded, who issued it. An operator
 //! imports a table (`fuda bin import`); a small one is built in. Both stand in memory, and every process reads an import
-//! within a second ([`crate::directory::REFRESH_MS`]).
+//! within a second, as it does a change of keys.
 
 pub mod file;
 mod store;

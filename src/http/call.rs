@@ -26,6 +26,9 @@ const DISCARDED: usize = 16 * 1024 * 1024;
 /// How long a body may take, milliseconds.
 const BODY_MS: u64 = 30_000;
 
+/// How long the body of a caller without access is waited for, to be thrown away, milliseconds.
+const REFUSED_BODY_MS: u64 = 1_000;
+
 /// `Idempotency-Key` above this is VAL0002.
 pub const KEY_LIMIT: usize = 255;
 
@@ -126,7 +129,13 @@ impl FromRequest<App> for Posted {
 
     async fn from_request(request: Request, app: &App) -> Result<Posted, Response> {
         let (mut parts, body) = request.into_parts();
-        let call = Call::from_request_parts(&mut parts, app).await?;
+        let call = match Call::from_request_parts(&mut parts, app).await {
+            Ok(call) => call,
+            Err(refusal) => {
+                app.clock.within(REFUSED_BODY_MS, discard(body)).await;
+                return Err(refusal);
+            }
+        };
         match read(&app.clock, &parts.headers, body).await {
             Ok(body) => Ok(Posted { call, body }),
             Err(error) => Err(answer::refuse(&call.about(), error)),
@@ -146,6 +155,16 @@ async fn read(clock: &Clock, headers: &HeaderMap, body: Body) -> Result<Node, Er
     match node {
         Node::Object(_) => Ok(node),
         _ => Err(Error::fields(vec![wrong_body()])),
+    }
+}
+
+/// What is left unread would break the connection, also for the caller's next request on it.
+async fn discard(mut body: Body) {
+    let mut length = 0;
+    while length <= BODY_LIMIT
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        length += frame.data_ref().map_or(0, |data| data.len());
     }
 }
 
