@@ -40,7 +40,7 @@ CREATE TABLE risk_windows (
   id {bytes} NOT NULL PRIMARY KEY,
   times {text} NOT NULL,
   expires_at {int} NOT NULL
-) {strict};
+) {clustered};
 CREATE INDEX risk_windows_by_end ON risk_windows (expires_at);
 
 -- What refunds have taken of a day's or a month's volume.
@@ -50,5 +50,5 @@ CREATE TABLE risk_volumes (
   used_minor {int} NOT NULL,
   expires_at {int} NOT NULL,
   PRIMARY KEY (rule_number, period)
-) {strict};
+) {clustered};
 CREATE INDEX risk_volumes_by_end ON risk_volumes (expires_at);

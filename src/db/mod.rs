@@ -89,11 +89,13 @@ enum Dialect {
 impl Dialect {
     /// `$1` becomes `?1` on SQLite, whose driver would take `$1` for a *named* parameter and number it by first use.
     fn translate(self, sql: &str) -> String {
-        let words: [(&str, &str, &str); 7] = [
+        let words: [(&str, &str, &str); 8] = [
             ("{int}", "INTEGER", "BIGINT"),
             ("{bytes}", "BLOB", "BYTEA"),
             ("{text}", "TEXT", "TEXT COLLATE \"C\""),
             ("{strict}", "STRICT", ""),
+            // Rows stand in the primary key's own tree: for narrow tables that are only found by it.
+            ("{clustered}", "STRICT, WITHOUT ROWID", ""),
             ("{serial}", "INTEGER PRIMARY KEY", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
             ("{skip_locked}", "", "FOR UPDATE SKIP LOCKED"),
             ("{for_share}", "", "FOR SHARE"),

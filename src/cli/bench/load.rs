@@ -2,6 +2,7 @@
 //! each waiting for its answer.
 
 use crate::clock::{Clock, Stopwatch};
+use crate::directory::NewMerchant;
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -148,20 +149,30 @@ fn card_number(number: u64) -> String {
     format!("{digits}{}", (10 - sum % 10) % 10)
 }
 
-/// Turns the gateway's printed payment into one with a card and an address of its own in each charge; the merchant's id.
-pub fn with_cards(gateway: &mut super::Gateway) -> Option<String> {
-    let text = String::from_utf8(gateway.request.clone()).ok()?;
-    let (head, body) = text.split_once("\r\n\r\n")?;
+/// The gateway's printed payment as one with a card and an address of its own in each charge.
+pub fn with_cards(request: &[u8]) -> Option<Vec<u8>> {
+    let (head, body) = std::str::from_utf8(request).ok()?.split_once("\r\n\r\n")?;
     let mut body: serde_json::Value = serde_json::from_str(body).ok()?;
     body.as_object_mut()?.remove("payment_method");
     body["card"] =
         serde_json::json!({"number": CARD, "expiry_month": "12", "expiry_year": "2040", "cvc": "123", "name": ""});
     body["customer_ip"] = ADDRESS.into();
-    let merchant = body["merchant_id"].as_str()?.to_owned();
     let body = body.to_string();
     let head = head.split("content-length:").next()?;
-    gateway.request = format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes();
-    Some(merchant)
+    Some(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes())
+}
+
+/// The same payment of another merchant.
+pub fn with_keys(request: &[u8], made: &NewMerchant) -> Option<Vec<u8>> {
+    let (head, body) = std::str::from_utf8(request).ok()?.split_once("\r\n\r\n")?;
+    let line = |line: &str| match line.split(':').next().unwrap_or_default().to_ascii_lowercase().as_str() {
+        "x-api-key" => Some(format!("x-api-key: {}", made.api_key.as_deref()?)),
+        "authorization" => Some(format!("authorization: Basic {}", made.secret_key.as_deref()?)),
+        _ => Some(line.to_owned()),
+    };
+    let head = head.lines().map(line).collect::<Option<Vec<_>>>()?.join("\r\n");
+    let before = body.split("\"merchant_id\":\"").nth(1)?.get(..made.merchant_id.len())?;
+    Some(format!("{head}\r\n\r\n{}", body.replacen(before, &made.merchant_id, 1)).into_bytes())
 }
 
 async fn client(
