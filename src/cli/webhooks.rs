@@ -61,7 +61,7 @@ pub struct ReplayArgs {
     /// Of one entity
     #[arg(long, value_name = "ID")]
     entity: Option<String>,
-    /// Also those that were delivered: their receiver lost them
+    /// Also those that were delivered, whose receiver lost them, and those whose URL was refused
     #[arg(long)]
     all: bool,
     #[arg(long)]
@@ -174,8 +174,8 @@ async fn replay(store: &Store, args: &ReplayArgs) -> Result<(), Error> {
         }
         let wanted = match event.delivery {
             Delivery::None => false,
-            Delivery::Delivered => args.all,
-            _ => true,
+            Delivery::Delivered | Delivery::Refused => args.all,
+            Delivery::Waiting | Delivery::Failed | Delivery::Gone => true,
         };
         if wanted && let Resend::Due(_) = told::resend(&store.db, &event, store.db.now().await?).await? {
             due += 1;
@@ -209,7 +209,11 @@ async fn rotate(store: &Store, args: &RotateArgs) -> Result<(), Error> {
         );
     } else {
         println!("New webhook secret: {secret}\nKeep it now: it is not shown again.");
-        println!("Webhooks carry both signatures until {until}: change the receiver by then.");
+        if overlap > 0 {
+            println!("Webhooks carry both signatures until {until}: change the receiver by then.");
+        } else {
+            println!("No earlier secret signs any more: change the receiver now.");
+        }
     }
     Ok(())
 }

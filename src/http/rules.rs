@@ -7,7 +7,7 @@ use super::{fields, shape};
 use crate::app::App;
 use crate::clock::timestamp;
 use crate::codes::Code;
-use crate::error::Error;
+use crate::error::{Error, FieldError};
 use crate::id::TransactionId;
 use crate::json::Node;
 use crate::pay::{Answer, idempotency};
@@ -120,10 +120,24 @@ pub async fn add(State(app): State<App>, posted: Posted) -> Response {
     detached(&app, about, async move { begin(&flow, posted).await }).await
 }
 
+/// Unlike a payment's, a rule's unknown members are refused: a mistyped `effect` would make a rule that watches into one that
+/// refuses. The name that was sent is not repeated.
+fn check_members(body: &Node, errors: &mut Vec<FieldError>) {
+    let known = |name: &str| fields::RULE.iter().any(|field| field.name == name);
+    if let Node::Object(members) = body
+        && !members.iter().all(|(name, _)| known(name))
+    {
+        let names: Vec<&str> = fields::RULE.iter().map(|field| field.name).collect();
+        let text = format!("A member is none of those that a rule has: {}.", names.join(", "));
+        errors.push(FieldError::new("", "unknown_member", text));
+    }
+}
+
 async fn begin(app: &App, posted: Posted) -> Result<Begun, Error> {
     let Posted { call, body } = posted;
     let mut errors = Vec::new();
     shape::check(fields::RULE, &body, "", &mut errors);
+    check_members(&body, &mut errors);
     check_headers(&call, &mut errors);
     if !errors.is_empty() {
         return Err(Error::fields(errors));

@@ -80,7 +80,7 @@ pub struct Feed {
     pub status_code: u16,
     pub is_live: bool,
     pub events: Vec<FeedEvent>,
-    /// The `after` of the next page; null when this one is empty.
+    /// The `after` of the next page: the last event's id, or the one that was sent when there is nothing new.
     #[schema(value_type = Option<String>)]
     pub next_after: Option<EventId>,
 }
@@ -173,6 +173,7 @@ pub async fn resend(db: &Db, event: &Event, due_at: Millis) -> Result<Resend, Er
 /// later than a higher one, so the page waits until every write that was running at its highest number has ended. `None` for
 /// an `after` that is not the caller's.
 pub async fn feed(app: &App, caller: Caller, after: Option<EventId>, limit: i64) -> Result<Option<Feed>, Error> {
+    let asked = after;
     let after = match after {
         None => 0,
         Some(id) => match webhook::find(&app.db, caller, id).await? {
@@ -190,7 +191,7 @@ pub async fn feed(app: &App, caller: Caller, after: Option<EventId>, limit: i64)
         let headers = FeedHeaders { id, timestamp: timestamp_s.to_string(), signature };
         events.push(FeedEvent { id: event.id, created: timestamp(event.created_at), headers, body });
     }
-    let next_after = events.last().map(|event| event.id);
+    let next_after = events.last().map(|event| event.id).or(asked);
     Ok(Some(Feed { success: true, status_code: 200, is_live: caller.live, events, next_after }))
 }
 

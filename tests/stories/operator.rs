@@ -171,6 +171,8 @@ pub async fn live_keys(engine: Engine) {
         command.args(["serve", "--listen", "127.0.0.1:0"]);
         command
     };
+    let inward = refused(serve().env("FUDA_VAULT_KEY", &key).args(["--allow-private-webhooks", "true"]));
+    assert!(inward.contains("this gateway has live keys"), "{inward}");
     let missing = refused(&mut serve());
     assert!(missing.contains("is missing, but the database holds data"), "{missing}");
     let mut options = std::fs::OpenOptions::new();

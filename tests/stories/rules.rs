@@ -56,6 +56,7 @@ fn mistakes(merchant: &str) -> Vec<Mistake> {
         (json!({"kind": "card_country", "countries": ["日本"]}), &["countries format"]),
         (with(countries.clone(), "merchant_id", json!(merchant)), &["merchant_id not_for_kind"]),
         (with(countries.clone(), "limit", json!(5)), &["limit not_for_kind"]),
+        (with(countries.clone(), "efect", json!("shadow")), &[" unknown_member"]),
         (with(countries.clone(), "effect", json!("block")), &["effect unknown"]),
         (with(countries.clone(), "effect", json!("score")), &["score missing"]),
         (with(countries.clone(), "score", json!(5)), &["score not_for_effect"]),

@@ -26,7 +26,7 @@ pub fn of_answer(method: &str, noun: &str, status: u16) -> &'static [&'static st
 pub fn requests() -> Vec<(String, Value)> {
     let velocity =
         json!({"kind": "card_velocity", "merchant_id": MERCHANT, "limit": 5, "window": 10, "unit": "minutes"});
-    let addresses = json!({"kind": "ip_block", "entries": ["203.0.113.0/24", "2001:db8::/32"]});
+    let addresses = json!({"kind": "ip_block", "entries": ["185.220.101.0/24", "2a0b:f4c0::/32"]});
     let watches = json!({"kind": "max_amount", "merchant_id": MERCHANT, "currency": "JPY", "amount": "300000",
         "effect": "shadow"});
     vec![
