@@ -342,8 +342,9 @@ fn fires(rule: &Rule, charge: &Charge<'_>) -> bool {
 
 /// Whether an `ip_allow` rule has a companion that allows the address: two lists of a merchant allow what either holds.
 fn is_allowed<'r>(mut rules: impl Iterator<Item = &'r Rule>, rule: &Rule, ip: Option<IpAddr>) -> bool {
-    let whose = |one: &Rule| (one.caller, one.merchant.clone(), one.effect);
-    let allows = |one: &Rule, ip| matches!(one.spec, Spec::IpAllow) && whose(one) == whose(rule) && one.list.has_ip(ip);
+    let companion =
+        |one: &Rule| one.caller == rule.caller && one.merchant == rule.merchant && one.effect == rule.effect;
+    let allows = |one: &Rule, ip| matches!(one.spec, Spec::IpAllow) && companion(one) && one.list.has_ip(ip);
     matches!(rule.spec, Spec::IpAllow) && ip.is_some_and(|ip| rules.any(|one| allows(one, ip)))
 }
 

@@ -91,7 +91,7 @@ fn full(times: &str, limit: i64, since: Millis) -> Option<Millis> {
     (oldest > since).then_some(oldest)
 }
 
-/// Whether a window has no room, for rules that only watch.
+/// Whether a window has no room as it is read; the guard says whether it has when it is written.
 pub async fn is_full(db: &Db, key: &Key, velocity: &Velocity, now: Millis) -> Result<bool, Error> {
     let rows = db.rows("SELECT times FROM risk_windows WHERE id = $1", args![key.as_slice()]).await?;
     let Some(row) = rows.first() else { return Ok(false) };

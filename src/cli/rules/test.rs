@@ -1,6 +1,7 @@
 //! `fuda rule test`: what the rules in force would have refused of the charges that are stored. What a charge's row still
 //! tells is asked again; what it does not (the whole number, a count at that moment) is known from what the rule noted then.
 
+use crate::cli::keys::time_ms;
 use crate::cli::store::Store;
 use crate::error::Error;
 use crate::pay::store as rows;
@@ -76,10 +77,7 @@ pub async fn test(store: &Store, args: &TestRules) -> Result<(), Error> {
 }
 
 fn since_ms(text: &str) -> Result<i64, Error> {
-    let days = jiff::SpanRelativeTo::days_are_24_hours();
-    let span = text.parse::<jiff::Span>().ok().and_then(|span| span.to_duration(days).ok());
-    let ms = span.and_then(|span| i64::try_from(span.as_millis()).ok());
-    ms.filter(|ms| *ms > 0).ok_or_else(|| Error::internal("--since takes a time such as 7d, 36h or 90m"))
+    time_ms(text).filter(|ms| *ms > 0).ok_or_else(|| Error::internal("--since takes a time such as 7d, 36h or 90m"))
 }
 
 impl Found {
