@@ -42,7 +42,14 @@ const RANKS: [(&str, u32); 33] = [
 ];
 
 /// File and how often it calls `expose()` outside its tests.
-const EXPOSED: [(&str, usize); 3] = [("acquirer/sandbox/cards.rs", 1), ("card.rs", 1), ("vault/mod.rs", 3)];
+const EXPOSED: [(&str, usize); 5] = [
+    ("acquirer/sandbox/cards.rs", 1),
+    ("card.rs", 1),
+    // The AReq, and the sandbox's issuer, which knows its cards.
+    ("threeds/messages.rs", 1),
+    ("threeds/sandbox.rs", 1),
+    ("vault/mod.rs", 3),
+];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -43,6 +43,8 @@ pub struct Call {
     pub idempotency_key: Option<String>,
     /// `Fuda-Sandbox-Fault`, as it came.
     pub sandbox_fault: Option<String>,
+    /// `Fuda-Sandbox-Authentication`, as it came.
+    pub sandbox_authentication: Option<String>,
     pub japanese: bool,
 }
 
@@ -71,6 +73,10 @@ impl FromRequestParts<App> for Call {
                 visited_ip: visited_ip(parts, app),
                 idempotency_key: parts.headers.get("idempotency-key").map(|key| lossless(key.as_bytes())),
                 sandbox_fault: parts.headers.get("fuda-sandbox-fault").map(|word| lossless(word.as_bytes())),
+                sandbox_authentication: parts
+                    .headers
+                    .get("fuda-sandbox-authentication")
+                    .map(|word| lossless(word.as_bytes())),
                 japanese: prefers_japanese(&parts.headers),
             }),
         }
