@@ -2,6 +2,7 @@
 //! without scripts; nothing on them comes from another host.
 
 pub mod assets;
+pub mod look;
 pub mod shell;
 pub mod texts;
 
@@ -11,7 +12,10 @@ use axum::Router;
 use axum::routing::get;
 
 pub fn router() -> Router<App> {
-    Router::new().route("/page/{name}", get(assets::serve))
+    Router::new()
+        .route("/page/{name}", get(assets::serve))
+        .route("/page/accent/{name}", get(look::accent))
+        .route("/page/logo/{merchant}/{name}", get(look::logo))
 }
 
 /// A merchant's URL as a browser goes back to it: its own query kept, `transaction_id` added before any fragment, and no other
@@ -40,9 +44,15 @@ mod tests {
         for (url, wanted) in [
             ("https://shop.example", format!("https://shop.example/?{added}")),
             ("https://shop.example/a#b", format!("https://shop.example/a?{added}#b")),
-            ("https://shop.example/?wc-api=fuda&key=%E6%9C%AD+x", format!("https://shop.example/?wc-api=fuda&key=%E6%9C%AD+x&{added}")),
+            (
+                "https://shop.example/?wc-api=fuda&key=%E6%9C%AD+x",
+                format!("https://shop.example/?wc-api=fuda&key=%E6%9C%AD+x&{added}"),
+            ),
             ("https://shop.example/?a=1&#/route", format!("https://shop.example/?a=1&{added}#/route")),
-            ("http://店.example/戻る?品=札", format!("http://xn--u8t.example/%E6%88%BB%E3%82%8B?%E5%93%81=%E6%9C%AD&{added}")),
+            (
+                "http://店.example/戻る?品=札",
+                format!("http://xn--u8t.example/%E6%88%BB%E3%82%8B?%E5%93%81=%E6%9C%AD&{added}"),
+            ),
         ] {
             assert_eq!(go_back(url, id), wanted);
         }

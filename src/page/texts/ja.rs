@@ -35,7 +35,9 @@ pub const JA: Texts = Texts {
         state: "都道府県",
         postal_code: "郵便番号",
         stores: |merchant| {
-            format!("お支払いが完了すると、次回から{merchant}で入力なしにご利用いただけるよう、このカードを保存します。")
+            format!(
+                "お支払いが完了すると、次回から{merchant}で入力なしにご利用いただけるよう、このカードを保存します。"
+            )
         },
         pay: |amount| format!("{amount} を支払う"),
         pay_typed: "支払う",
@@ -117,7 +119,9 @@ pub const JA: Texts = Texts {
         continue_at_bank: "カード会社の画面に進む",
         other_card: "別のカードを使う",
         too_many: "お試しの回数が多すぎます",
-        too_many_why: |seconds| format!("{seconds}秒ほど待ってから戻り、もう一度お試しください。今回の操作による請求はありません。"),
+        too_many_why: |seconds| {
+            format!("{seconds}秒ほど待ってから戻り、もう一度お試しください。今回の操作による請求はありません。")
+        },
         foreign: "別のサイトから送信されたフォームです",
         foreign_why: "安全のため受け付けませんでした。請求は行われていません。お支払いページを開き直してお手続きください。",
         broken: "システムエラーが発生しました",
