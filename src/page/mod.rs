@@ -1,21 +1,37 @@
 //! Pages for cardholders: the hosted payment page (contract section 8) and what belongs to it. They are HTML that works
 //! without scripts; nothing on them comes from another host.
 
+pub mod amount;
 pub mod assets;
+pub mod body;
+pub mod checkout;
+pub mod issuer;
 pub mod look;
 pub mod shell;
 pub mod texts;
 
 use crate::app::App;
 use crate::id::TransactionId;
+use crate::language::prefers_japanese;
+use crate::threeds::sandbox::ISSUER_PATH;
 use axum::Router;
-use axum::routing::get;
+use axum::http::{HeaderMap, header};
+use axum::routing::{get, post};
+use texts::Language;
 
 pub fn router() -> Router<App> {
     Router::new()
+        .route("/checkout/{token}", get(checkout::visit).post(checkout::visit))
+        .route(ISSUER_PATH, post(issuer::answer))
         .route("/page/{name}", get(assets::serve))
         .route("/page/accent/{name}", get(look::accent))
         .route("/page/logo/{merchant}/{name}", get(look::logo))
+}
+
+/// Of pages whose address does not say it.
+pub fn language(headers: &HeaderMap) -> Language {
+    let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    if accepted.is_some_and(prefers_japanese) { Language::Japanese } else { Language::English }
 }
 
 /// A merchant's URL as a browser goes back to it: its own query kept, `transaction_id` added before any fragment, and no other
