@@ -10,6 +10,7 @@ mod reconcile;
 mod rules;
 mod serve;
 mod store;
+mod three_ds;
 mod webhooks;
 
 use crate::config::{Config, GlobalArgs, ServeArgs};

@@ -5,6 +5,7 @@
 
 mod bins;
 mod books;
+mod browser;
 mod charge;
 mod crash;
 mod examples;
@@ -20,6 +21,7 @@ mod risk;
 mod rules;
 mod schema;
 mod secrets;
+mod threeds;
 mod tokens;
 mod webhooks;
 mod world;
@@ -129,8 +131,22 @@ fn of_risk() -> Vec<(&'static str, Story)> {
     ]
 }
 
+fn of_cardholders() -> Vec<(&'static str, Story)> {
+    stories![
+        threeds::a_challenge_passes,
+        threeds::ends_of_a_challenge,
+        threeds::without_a_challenge,
+        threeds::a_merchants_policy,
+        threeds::nobody_comes_back,
+        threeds::everybody_comes_back_at_once,
+        threeds::killed_on_the_way,
+        threeds::stored_cards,
+        threeds::strange_visitors,
+    ]
+}
+
 fn main() {
-    let stories = [all(), of_risk()].concat();
+    let stories = [all(), of_risk(), of_cardholders()].concat();
     let postgres = world::postgres().is_some();
     if !postgres {
         eprintln!(
