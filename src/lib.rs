@@ -10,7 +10,7 @@ pub mod app;
 // May it go on?
 pub mod risk;
 // Ask the bank; keep the card; who may call; write it down; tell the merchant; what happens later; what people did by hand;
-// what a number's first digits tell.
+// what a number's first digits tell; what a wallet's token holds.
 pub mod acquirer;
 pub mod audit;
 pub mod bins;
@@ -18,6 +18,7 @@ pub mod directory;
 pub mod jobs;
 pub mod ledger;
 pub mod vault;
+pub mod wallet;
 pub mod webhook;
 // The only code that knows which engine is running.
 pub mod db;

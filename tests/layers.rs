@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The lower the rank, the deeper the layer; a module imports its own rank's modules only where the list says so.
-const RANKS: [(&str, u32); 31] = [
+const RANKS: [(&str, u32); 32] = [
     ("address", 0),
     ("card", 0),
     ("clock", 0),
@@ -27,6 +27,7 @@ const RANKS: [(&str, u32); 31] = [
     ("ledger", 3),
     ("directory", 3),
     ("acquirer", 3),
+    ("wallet", 3),
     ("webhook", 4),
     ("risk", 4),
     ("app", 5),
