@@ -3,7 +3,7 @@
 mod apple;
 mod google;
 mod maker;
-mod node;
+mod others;
 
 use fuda::json::Node;
 use serde_json::Value;

@@ -1,12 +1,14 @@
-//! The same tokens, opened by implementations from npm in a process of their own. They decrypt and do not verify signatures,
-//! so what they refuse is a part of what we refuse.
+//! The same tokens, opened by others in processes of their own: packages from npm, which decrypt and do not verify signatures,
+//! so what they refuse is a part of what we refuse; and OpenSSL, which verifies them.
 
 use crate::maker::apple::{Apple, GOOD, Merchant, yen};
 use crate::maker::google::{Google, RECIPIENT, card, device};
-use crate::maker::{base64, p256};
+use crate::maker::{base64, hex, p256, random};
 use crate::{NOW, node};
 use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
 use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use fuda::wallet::{Kind, Opened, Refusal, applepay, googlepay};
 use rcgen::KeyPair;
 use serde_json::{Value, json};
@@ -106,6 +108,38 @@ fn apple_pay_js_opens_the_same() {
     agree(&open(&ec, &by_ec), &theirs[0], from_apple, true);
     agree(&open(&rsa, &by_rsa), &theirs[1], from_apple, true);
     agree(&open(&stranger, &by_ec), &theirs[2], from_apple, false);
+}
+
+/// What stands for Apple's device signs as CMS says: OpenSSL verifies it up to the same root.
+#[test]
+fn openssl_verifies_what_we_verify() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        eprintln!("skipped: there is no openssl");
+        return;
+    }
+    let (apple, merchant) = (Apple::new(GOOD), Merchant::ec());
+    let token = apple.token(&merchant, &yen(1000, NOW));
+    let folder = std::env::temp_dir().join(format!("fuda_cms_{}", hex(&random::<8>())));
+    std::fs::create_dir(&folder).unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.join(name), bytes).unwrap();
+    let bytes = |text: &Value| STANDARD.decode(text.as_str().unwrap()).unwrap();
+    let id = token["header"]["transactionId"].as_str().unwrap();
+    let id: Vec<u8> = (0..64).step_by(2).map(|at| u8::from_str_radix(&id[at..at + 2], 16).unwrap()).collect();
+    let mut content = [bytes(&token["header"]["ephemeralPublicKey"]), bytes(&token["data"]), id].concat();
+    write("signature", &bytes(&token["signature"]));
+    write("root.pem", apple.root_pem.as_bytes());
+    let verified = || {
+        let arguments = ["-verify", "-inform", "DER", "-binary", "-purpose", "any", "-attime", "1800000000"];
+        let files = ["-in", "signature", "-content", "content", "-CAfile", "root.pem", "-out", "out"];
+        let mut openssl = Command::new("openssl");
+        openssl.arg("cms").args(arguments).args(files).current_dir(&folder).output().unwrap().status.success()
+    };
+    write("content", &content);
+    assert!(verified());
+    content[0] ^= 1;
+    write("content", &content);
+    assert!(!verified());
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// SEC 1 in PEM, from PKCS#8.
