@@ -6,6 +6,10 @@ use crate::random::Random;
 use std::fmt;
 use uuid::Uuid;
 
+/// Set by the outermost layer on every request; stands in refusals, pages' answers and log lines.
+#[derive(Clone)]
+pub struct RequestId(pub String);
+
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -106,6 +110,11 @@ impl serde::Serialize for EventId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// A random UUID as other protocols want one, 36 lower-case characters.
+pub fn random_uuid(random: &Random) -> String {
+    uuid::Builder::from_random_bytes(random.bytes()).into_uuid().hyphenated().to_string()
 }
 
 fn by_time(now: Millis, random: &Random) -> Uuid {

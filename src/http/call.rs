@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::codes::Code;
 use crate::directory::{Access, Caller};
 use crate::error::Error;
+use crate::id::RequestId;
 use crate::json::{Node, wrong_body};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
@@ -32,10 +33,6 @@ const REFUSED_BODY_MS: u64 = 1_000;
 /// `Idempotency-Key` above this is VAL0002.
 pub const KEY_LIMIT: usize = 255;
 
-/// Set by the outermost layer on every request.
-#[derive(Clone)]
-pub struct RequestId(pub String);
-
 pub struct Call {
     pub caller: Caller,
     /// Of the key pair, as `fuda key list` shows it: who did something, for the audit log.
@@ -46,6 +43,8 @@ pub struct Call {
     pub idempotency_key: Option<String>,
     /// `Fuda-Sandbox-Fault`, as it came.
     pub sandbox_fault: Option<String>,
+    /// `Fuda-Sandbox-Authentication`, as it came.
+    pub sandbox_authentication: Option<String>,
     pub japanese: bool,
 }
 
@@ -74,6 +73,10 @@ impl FromRequestParts<App> for Call {
                 visited_ip: visited_ip(parts, app),
                 idempotency_key: parts.headers.get("idempotency-key").map(|key| lossless(key.as_bytes())),
                 sandbox_fault: parts.headers.get("fuda-sandbox-fault").map(|word| lossless(word.as_bytes())),
+                sandbox_authentication: parts
+                    .headers
+                    .get("fuda-sandbox-authentication")
+                    .map(|word| lossless(word.as_bytes())),
                 japanese: prefers_japanese(&parts.headers),
             }),
         }
