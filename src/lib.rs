@@ -9,11 +9,12 @@ pub mod page;
 pub mod pay;
 // What every flow is given.
 pub mod app;
-// May it go on? Is it the cardholder?
+// May it go on? Is it the cardholder? What does a wallet's token hold?
 pub mod risk;
 pub mod threeds;
+pub mod wallet;
 // Ask the bank; keep the card; who may call; write it down; tell the merchant; what happens later; what people did by hand;
-// what a number's first digits tell; what a wallet's token holds.
+// what a number's first digits tell.
 pub mod acquirer;
 pub mod audit;
 pub mod bins;
@@ -21,7 +22,6 @@ pub mod directory;
 pub mod jobs;
 pub mod ledger;
 pub mod vault;
-pub mod wallet;
 pub mod webhook;
 // The only code that knows which engine is running.
 pub mod db;

@@ -13,12 +13,6 @@ impl Currency {
         currency.exponent().map(|_| Currency(currency))
     }
 
-    /// ISO 4217 numeric, `392` for JPY; `None` as for [`Currency::parse`].
-    pub fn from_number(number: u16) -> Option<Currency> {
-        let currency = iso_currency::Currency::from_numeric(number)?;
-        currency.exponent().map(|_| Currency(currency))
-    }
-
     /// ISO 4217 alphabetic: `JPY`.
     pub fn code(&self) -> &'static str {
         self.0.code()

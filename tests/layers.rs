@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The lower the rank, the deeper the layer; a module imports its own rank's modules only where the list says so.
-const RANKS: [(&str, u32); 33] = [
+const RANKS: [(&str, u32); 34] = [
     ("address", 0),
     ("card", 0),
     ("clock", 0),
@@ -27,10 +27,10 @@ const RANKS: [(&str, u32); 33] = [
     ("ledger", 3),
     ("directory", 3),
     ("acquirer", 3),
-    ("wallet", 3),
     ("webhook", 4),
     ("risk", 4),
     ("threeds", 4),
+    ("wallet", 4),
     ("app", 5),
     ("pay", 6),
     ("page", 7),

@@ -4,7 +4,7 @@
 use super::cms::{self, Signed};
 use super::{Kind, Opened, Refusal, base64_member, cryptogram, eci, member, message, pan, private_der};
 use crate::card::Expiry;
-use crate::clock::Millis;
+use crate::clock::{Millis, timestamp};
 use crate::json::Node;
 use crate::money::{Currency, Money};
 use aes_gcm::aead::consts::U16;
@@ -184,7 +184,7 @@ fn read(message: &Node, signed: Signed) -> Result<Opened, Refusal> {
 /// ISO 4217 numeric, and minor units.
 fn money(message: &Node) -> Option<Money> {
     let code = message.get("currencyCode").and_then(Node::text_or_number)?;
-    let currency = Currency::from_number(code.parse().ok()?)?;
+    let currency = Currency::from_number(code)?;
     let minor: i64 = message.get("transactionAmount").and_then(Node::text_or_number)?.parse().ok()?;
     (minor >= 0).then_some(Money { minor, currency })
 }
@@ -225,6 +225,16 @@ fn pair(certificate: &str, key: &str) -> Result<Pair, String> {
     }
     let key = OaepPrivateDecryptingKey::new(key).map_err(|_| "the RSA key cannot be used for decryption")?;
     Ok(Pair { hash, private: Private::Rsa(key) })
+}
+
+/// For people: the certificate's name and last day.
+pub fn about(certificate: &str) -> String {
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).ok();
+    let Some(certificate) = der.and_then(|der| Certificate::from_der(&der).ok()) else { return String::new() };
+    let body = certificate.tbs_certificate;
+    let end = body.validity.not_after.to_unix_duration().as_millis();
+    let end = timestamp(Millis::try_from(end).unwrap_or(Millis::MAX));
+    format!("{}, until {}", body.subject, &end[..10])
 }
 
 /// A string of 64 hexadecimal digits, of whichever string type.

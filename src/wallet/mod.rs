@@ -1,10 +1,12 @@
 //! Payment tokens of wallets, opened by the gateway itself: Google Pay (`ECv1`, `ECv2`) and Apple Pay (`EC_v1`, `RSA_v1`).
-//! Pure: root keys, private keys and the time are passed in, so a token opens to the same card or is refused for the same
-//! reason wherever it is tried. Nothing here knows whether a token was seen before; [`Opened::once`] is what tells.
+//! `googlepay`, `applepay` and `cms` are pure: root keys, private keys and the time are passed in, so a token opens to the same
+//! card or is refused for the same reason wherever it is tried. `setup` is who takes which tokens, `once` which were seen.
 
 pub mod applepay;
 mod cms;
 pub mod googlepay;
+pub mod once;
+pub mod setup;
 
 use crate::card::{Cryptogram, Expiry, Pan};
 use crate::clock::Millis;
@@ -14,8 +16,43 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::Zeroizing;
+
+/// Whose token it is. The values stand in the database: never change one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wallet {
+    GooglePay = 1,
+    ApplePay = 2,
+}
+
+impl Wallet {
+    /// `payment_method.type` of a request, and `payment_data_source.type` of an answer (contract sections 2 and 3).
+    pub fn name(self) -> &'static str {
+        match self {
+            Wallet::GooglePay => "googlepay",
+            Wallet::ApplePay => "applepay",
+        }
+    }
+
+    /// `payment_method` of an answer (contract section 2).
+    pub fn payment_method(self) -> &'static str {
+        match self {
+            Wallet::GooglePay => "GOOGLEPAY-SSL",
+            Wallet::ApplePay => "APPLEPAY-SSL",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Wallet> {
+        [Wallet::GooglePay, Wallet::ApplePay].into_iter().find(|wallet| wallet.name() == name)
+    }
+
+    pub fn from_id(id: i64) -> Option<Wallet> {
+        [Wallet::GooglePay, Wallet::ApplePay].into_iter().find(|wallet| *wallet as i64 == id)
+    }
+}
 
 /// What a token holds.
 #[derive(Debug, PartialEq, Eq)]

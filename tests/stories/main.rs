@@ -12,6 +12,8 @@ mod faults;
 mod follow;
 mod limits;
 mod lost;
+#[path = "../wallets/maker/mod.rs"]
+mod maker;
 mod operator;
 mod receiver;
 mod receivers;
@@ -21,6 +23,7 @@ mod rules;
 mod schema;
 mod secrets;
 mod tokens;
+mod wallets;
 mod webhooks;
 mod world;
 
@@ -129,8 +132,21 @@ fn of_risk() -> Vec<(&'static str, Story)> {
     ]
 }
 
+fn of_wallets() -> Vec<(&'static str, Story)> {
+    stories![
+        wallets::google_pay,
+        wallets::apple_pay,
+        wallets::each_reason_is_in_the_log,
+        wallets::a_token_is_charged_once,
+        wallets::stored_from_a_wallet,
+        wallets::authentication,
+        wallets::set_ups_are_their_merchants,
+        wallets::mistakes_are_named,
+    ]
+}
+
 fn main() {
-    let stories = [all(), of_risk()].concat();
+    let stories = [all(), of_risk(), of_wallets()].concat();
     let postgres = world::postgres().is_some();
     if !postgres {
         eprintln!(
