@@ -35,7 +35,6 @@ pub const GOOD: Chain = Chain { leaf_mark: true, intermediate_mark: true, ends: 
 
 pub struct Apple {
     pub root_pem: String,
-    root: (CertificateParams, KeyPair),
     intermediate: Certificate,
     leaf: Certificate,
     leaf_key: KeyPair,
