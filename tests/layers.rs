@@ -31,6 +31,7 @@ const RANKS: [(&str, u32); 34] = [
     ("webhook", 4),
     ("risk", 4),
     ("threeds", 4),
+    ("wallet", 4),
     ("app", 5),
     ("pay", 6),
     ("page", 7),

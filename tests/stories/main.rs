@@ -13,6 +13,8 @@ mod faults;
 mod follow;
 mod limits;
 mod lost;
+#[path = "../wallets/maker/mod.rs"]
+mod maker;
 mod operator;
 mod receiver;
 mod receivers;
@@ -23,6 +25,7 @@ mod schema;
 mod secrets;
 mod threeds;
 mod tokens;
+mod wallets;
 mod webhooks;
 mod world;
 
@@ -142,6 +145,14 @@ fn of_cardholders() -> Vec<(&'static str, Story)> {
         threeds::killed_on_the_way,
         threeds::stored_cards,
         threeds::strange_visitors,
+        wallets::google_pay,
+        wallets::apple_pay,
+        wallets::each_reason_is_in_the_log,
+        wallets::a_token_is_charged_once,
+        wallets::stored_from_a_wallet,
+        wallets::authentication,
+        wallets::set_ups_are_their_merchants,
+        wallets::mistakes_are_named,
     ]
 }
 
