@@ -188,6 +188,10 @@ fn schema(kind: &Kind) -> Value {
             let pattern = "^[0-9]+([.][0-9]+)?$";
             json!({"type": ["string", "number"], "maxLength": 10, "pattern": pattern, "exclusiveMinimum": 0, "examples": ["1000"]})
         }
+        Kind::OpenAmount => {
+            let pattern = "^([0-9]+([.][0-9]+)?)?$";
+            json!({"type": ["string", "number"], "maxLength": 10, "pattern": pattern, "exclusiveMinimum": 0, "examples": ["1000"]})
+        }
         Kind::Currency => json!({"type": "string", "pattern": "^[A-Z]{3}$", "examples": ["JPY"]}),
         Kind::Bool => json!({"type": "boolean"}),
         Kind::Uuid => json!({"type": "string", "format": "uuid"}),

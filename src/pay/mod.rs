@@ -1,6 +1,6 @@
 //! The payment: what it is (`transaction`, `state`), how it goes (`charge`), what may follow it (`follow`, with the
 //! balances in `parent`), how it ends (`outcome`), what happens when no answer comes (`recover`) and later (`worker`), how
-//! it is written (`store`, `attempts`, `books`) and told (`envelope`, `explain`). `idempotency` lives here because its rows
+//! it is written (`store`, `attempts`, `books`) and told (`envelope`, `explain`). `links` are what the hosted page pays. `idempotency` lives here because its rows
 //! belong to the same writes.
 
 pub mod attempts;
@@ -11,6 +11,7 @@ pub mod explain;
 pub mod follow;
 pub mod holds;
 pub mod idempotency;
+pub mod links;
 pub mod outcome;
 pub mod parent;
 pub mod recover;
