@@ -46,6 +46,10 @@ impl Form {
     pub fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.trim())
     }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, _)| key == name)
+    }
 }
 
 async fn collect(mut body: Body) -> Option<Zeroizing<Vec<u8>>> {

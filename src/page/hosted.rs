@@ -13,11 +13,12 @@ use crate::app::App;
 use crate::codes::Code;
 use crate::directory::Merchant;
 use crate::error::Error;
+use crate::id::LinkId;
 use crate::json::Node;
 use crate::pay::charge::{CardSource, ChargeRequest, Purpose, charge};
 use crate::pay::links::{self, Link, Standing};
-use crate::pay::store;
 use crate::pay::transaction::{Details, State as Stage, Transaction};
+use crate::pay::{store, waiting};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path};
@@ -127,6 +128,31 @@ pub async fn cancel(visit: Visit, visitor: Visitor, Extension(limits): Extension
     }
 }
 
+/// Gives up a try that waits for its cardholder. It counts, and the form is there again.
+pub async fn other_card(visit: Visit, visitor: Visitor, Extension(limits): Extension<Arc<Limits>>) -> Response {
+    let shown = match visit.admit(&visitor, &limits).await {
+        Ok(shown) => shown,
+        Err(response) => return response,
+    };
+    let waits = shown.transaction.clone().filter(|transaction| transaction.state == Stage::Waiting);
+    if let (Standing::Busy, Some(transaction)) = (shown.link.standing, waits) {
+        let (app, request_id) = (visit.app.clone(), visitor.request_id);
+        let task = app.tasks.clone().spawn(async move { waiting::abandon(&app, &transaction, &request_id).await });
+        match task.await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return visit.failed(Some(&shown), &error),
+            Err(_) => return visit.failed(Some(&shown), &Error::internal("a payment's task panicked")),
+        }
+    }
+    see_other(&visit.app, &visit.own("/result"))
+}
+
+/// The page of a link, for other pages that its browser comes from.
+pub fn result_of(app: &App, language: Language, link: LinkId) -> String {
+    let code = links::code(&app.vault, link);
+    Shell::plain(app, language).path(&format!("/HostedPaymentPage/{code}/result"))
+}
+
 impl Visit {
     fn path(&self, below: &str) -> String {
         format!("/HostedPaymentPage/{}{below}", self.code)
@@ -200,9 +226,15 @@ impl Visit {
         }
         match self.outcome(&now) {
             Some(response) => response,
-            None if now.link.standing == Standing::Busy => see_other(&self.app, &self.own("/result")),
+            None if now.link.standing == Standing::Busy => see_other(&self.app, &self.way_on(&now)),
             None => self.form(&now, StatusCode::OK, typed, self.declined(&now)),
         }
+    }
+
+    /// Where a try goes that has no result yet: to its bank, or to the page that waits.
+    fn way_on(&self, shown: &Shown) -> String {
+        let waits = shown.transaction.as_ref().filter(|transaction| transaction.state == Stage::Waiting);
+        waits.map_or_else(|| self.own("/result"), |transaction| waiting::entrance(&self.app, transaction.id))
     }
 
     /// Back to the shop, once there is nothing left to do here.
@@ -252,10 +284,17 @@ impl Visit {
         }
     }
 
-    /// A try is on its way: this page looks again by itself, also without scripts.
+    /// A try is on its way: this page looks again by itself, also without scripts. What waits for its cardholder can be gone on
+    /// with, or given up.
     fn waiting(&self, shown: &Shown) -> Response {
         let t = &self.language.texts().told;
-        let settling = shown.transaction.as_ref().is_some_and(|transaction| transaction.state == Stage::Unknown);
+        let stage = shown.transaction.as_ref().map(|transaction| transaction.state);
+        if stage == Some(Stage::Waiting) {
+            let on = Action::link("continue", self.way_on(shown), t.continue_at_bank);
+            let other = Action::post("other-card", self.own("/other-card"), t.other_card).second();
+            return self.told(Some(shown), StatusCode::OK, t.waiting, t.waiting_why, vec![on, other]);
+        }
+        let settling = stage == Some(Stage::Unknown);
         let (heading, why) = if settling { (t.settling, t.settling_why) } else { (t.processing, t.processing_why) };
         let result = self.own("/result");
         let shell = self.shell(shown).refreshed(LOOK_AGAIN_S, &result);
@@ -347,6 +386,8 @@ fn request(shown: &Shown, payment: Payment, visitor: Visitor) -> (ChargeRequest,
         claim: None,
         request_id: visitor.request_id,
         fault: None,
+        steer: None,
+        browser: Some(visitor.browser),
     };
     (request, CardSource::Card { card: payment.card, cvc: Some(payment.cvc), store: link.details.stores_card })
 }

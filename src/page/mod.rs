@@ -4,8 +4,10 @@
 mod amount;
 pub mod assets;
 mod body;
+mod checkout;
 mod form;
 mod hosted;
+mod issuer;
 mod look;
 mod reason;
 pub mod shell;
@@ -15,6 +17,9 @@ mod visitor;
 
 use crate::app::App;
 use crate::id::TransactionId;
+use crate::language::prefers_japanese;
+use crate::threeds::sandbox::ISSUER_PATH;
+use axum::http::{HeaderMap, header};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use std::sync::Arc;
@@ -28,13 +33,22 @@ pub fn router() -> Router<App> {
         router = router
             .route(&page, get(hosted::show).post(hosted::pay))
             .route(&format!("{page}/result"), get(hosted::result))
+            .route(&format!("{page}/other-card"), post(hosted::other_card))
             .route(&format!("{page}/cancel"), post(hosted::cancel));
     }
     router
+        .route("/checkout/{token}", get(checkout::visit).post(checkout::visit))
+        .route(ISSUER_PATH, post(issuer::answer))
         .route("/page/{name}", get(assets::serve))
         .route("/page/accent/{name}", get(look::accent))
         .route("/page/logo/{merchant}/{name}", get(look::logo))
         .layer(Extension(Arc::new(Limits::new())))
+}
+
+/// Of pages whose address does not say it.
+pub fn language(headers: &HeaderMap) -> Language {
+    let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    if accepted.is_some_and(prefers_japanese) { Language::Japanese } else { Language::English }
 }
 
 /// A merchant's URL as a browser goes back to it: its own query kept, `transaction_id` added before any fragment, and no other

@@ -4,6 +4,7 @@
 use crate::app::App;
 use crate::id::RequestId;
 use crate::rate::{Buckets, Limit};
+use crate::threeds::messages::Browser;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -17,6 +18,8 @@ pub struct Visitor {
     pub ip: Option<IpAddr>,
     /// The request was sent from another site's page.
     pub foreign: bool,
+    /// What the browser says of itself, for the issuer (EMV 3-D Secure, browser fields).
+    pub browser: Browser,
 }
 
 impl FromRequestParts<App> for Visitor {
@@ -30,7 +33,23 @@ impl FromRequestParts<App> for Visitor {
             request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
             ip: peer.map(|peer| app.proxies.caller(peer, forwarded.into_iter())),
             foreign: is_foreign(&parts.headers, &app.checkout),
+            browser: browser(&parts.headers),
         })
+    }
+}
+
+/// What every request tells; a page without scripts cannot ask for the screen.
+fn browser(headers: &HeaderMap) -> Browser {
+    let text = |name: header::HeaderName, most: usize| {
+        headers.get(name).and_then(|value| value.to_str().ok()).map(|text| text.chars().take(most).collect::<String>())
+    };
+    let language = text(header::ACCEPT_LANGUAGE, 256);
+    let first = language.as_deref().and_then(|text| text.split([',', ';']).next()).map(str::trim);
+    Browser {
+        accept: text(header::ACCEPT, 2_048),
+        language: first.filter(|tag| !tag.is_empty() && tag.len() <= 35).map(str::to_owned),
+        user_agent: text(header::USER_AGENT, 2_048),
+        ..Browser::default()
     }
 }
 
