@@ -8,7 +8,7 @@ use super::flow::{Begun, body_text, check_headers, claim, detached};
 use super::{fields, shape};
 use crate::app::App;
 use crate::card::contains_any_number;
-use crate::clock::timestamp;
+use crate::clock::{Millis, timestamp};
 use crate::codes::Code;
 use crate::db::Written;
 use crate::directory::Merchant;
@@ -72,14 +72,26 @@ pub struct LinkUrls {
 
 impl LinkView {
     fn of(app: &App, link: &Link, transaction_ids: Option<Vec<TransactionId>>) -> LinkView {
+        let code = links::code(&app.vault, link.id);
+        LinkView::at(app.clock.now(), &app.checkout, &code, link, transaction_ids)
+    }
+
+    /// As a link stands now, on a gateway whose pages are at `checkout`.
+    pub fn at(
+        now: Millis,
+        checkout: &str,
+        code: &str,
+        link: &Link,
+        transaction_ids: Option<Vec<TransactionId>>,
+    ) -> LinkView {
         let details = link.details.clone();
         let japanese = details.billing_address.as_ref().and_then(|address| address.country.as_deref());
         let japanese = japanese.is_some_and(|country| country.eq_ignore_ascii_case("JP"));
         let prefix = if japanese { "/jp" } else { "" };
-        let status = link.status(app.clock.now());
+        let status = link.status(now);
         LinkView {
             id: link.id,
-            url: format!("{}{prefix}/HostedPaymentPage/{}", app.checkout, links::code(&app.vault, link.id)),
+            url: format!("{checkout}{prefix}/HostedPaymentPage/{code}"),
             amount: link.amount(),
             currency: link.currency.code(),
             merchant_txn_ref: details.merchant_txn_ref,

@@ -6,7 +6,7 @@ mod examples;
 mod rules;
 
 use super::shape::{Field, Kind};
-use super::{answer, rules as rule_answers, status};
+use super::{answer, links, rules as rule_answers, status};
 use crate::codes::{Code, MEANINGS};
 use crate::pay::{envelope, explain, tokens, told};
 use axum::response::Response;
@@ -30,6 +30,7 @@ use utoipa::OpenApi;
     told::Feed,
     rule_answers::RuleAnswer,
     rule_answers::RuleList,
+    links::LinkView,
 )))]
 struct Answers;
 
