@@ -132,6 +132,7 @@ fn of_risk() -> Vec<(&'static str, Story)> {
 
 fn of_pages() -> Vec<(&'static str, Story)> {
     stories![
+        examples::of_links_are_true,
         hosted::links_are_made,
         hosted::paid_without_scripts,
         hosted::what_the_link_lacks_is_asked,
@@ -142,6 +143,7 @@ fn of_pages() -> Vec<(&'static str, Story)> {
         hosted::forms_of_others,
         hosted::without_an_answer,
         hosted::a_merchants_look,
+        hosted::through_the_bank,
     ]
 }
 
