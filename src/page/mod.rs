@@ -33,8 +33,8 @@ pub fn router() -> Router<App> {
         router = router
             .route(&page, get(hosted::show).post(hosted::pay))
             .route(&format!("{page}/result"), get(hosted::result))
-            .route(&format!("{page}/other-card"), post(hosted::other_card))
-            .route(&format!("{page}/cancel"), post(hosted::cancel));
+            .route(&format!("{page}/other-card"), get(hosted::show).post(hosted::other_card))
+            .route(&format!("{page}/cancel"), get(hosted::show).post(hosted::cancel));
     }
     router
         .route("/checkout/{token}", get(checkout::visit).post(checkout::visit))

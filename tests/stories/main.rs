@@ -161,6 +161,7 @@ fn of_pages() -> Vec<(&'static str, Story)> {
     stories![
         examples::of_links_are_true,
         hosted::links_are_made,
+        hosted::pages_in_both_languages,
         hosted::paid_without_scripts,
         hosted::what_the_link_lacks_is_asked,
         hosted::mistakes_are_told,
