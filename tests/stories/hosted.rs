@@ -580,6 +580,37 @@ pub async fn without_an_answer(engine: Engine) {
     panic!("it was never reversed");
 }
 
+pub async fn killed_in_the_middle(engine: Engine) {
+    let mut world = World::new(engine).await;
+    let link = world.link(json!({})).await;
+    let url = url_of(&link).to_owned();
+    let path = url[world.server.base.len()..].to_owned();
+    let lost = tokio::spawn(async move {
+        let form = browser().post(&url).header("content-type", "application/x-www-form-urlencoded");
+        form.body(urlencoded(&with("4000000000000259"))).send().await.is_err()
+    });
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    world.server.kill();
+    assert!(lost.await.unwrap());
+    world.restart();
+    // The link is not free before the bank has confirmed that nothing stands.
+    for _ in 0..80 {
+        let tried = send(&format!("{}{path}", world.server.base), &[&CARD]).await;
+        if tried.leads_to().starts_with("https://shop.example/thanks") {
+            let ids = world.link_now(&link).await["transaction_ids"].clone();
+            let first = ids[0].as_str().unwrap();
+            let status = world.get(&format!("transaction/status/{first}")).await.1;
+            assert_eq!(status["transaction_details"]["state"], "REVERSED");
+            assert_eq!(ids.as_array().unwrap().len(), 2);
+            return;
+        }
+        let page = visit(&format!("{}{}", world.server.base, tried.leads_to())).await;
+        assert!(page.status == 200 && !page.says("お支払いは完了しています"), "{}", page.text);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("the link was never free again");
+}
+
 pub async fn a_merchants_look(engine: Engine) {
     let world = World::new(engine).await;
     let link = world.link(json!({})).await;

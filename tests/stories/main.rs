@@ -170,6 +170,7 @@ fn of_pages() -> Vec<(&'static str, Story)> {
         hosted::cancelled_and_expired,
         hosted::forms_of_others,
         hosted::without_an_answer,
+        hosted::killed_in_the_middle,
         hosted::a_merchants_look,
         hosted::through_the_bank,
     ]
