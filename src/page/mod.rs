@@ -2,6 +2,7 @@
 //! without scripts; nothing on them comes from another host.
 
 mod amount;
+mod around;
 pub mod assets;
 mod body;
 mod checkout;
@@ -14,8 +15,10 @@ pub mod shell;
 pub mod texts;
 mod view;
 mod visitor;
+mod wallet;
 
 use crate::app::App;
+use crate::consent;
 use crate::id::TransactionId;
 use crate::language::prefers_japanese;
 use crate::threeds::sandbox::ISSUER_PATH;
@@ -38,7 +41,9 @@ pub fn router() -> Router<App> {
     }
     router
         .route("/checkout/{token}", get(checkout::visit).post(checkout::visit))
+        .route("/checkout/{token}/leave", post(checkout::leave))
         .route(ISSUER_PATH, post(issuer::answer))
+        .route(&format!("{}/{{key}}", consent::sandbox::PATH), get(wallet::show).post(wallet::decide))
         .route("/page/{name}", get(assets::serve))
         .route("/page/accent/{name}", get(look::accent))
         .route("/page/logo/{merchant}/{name}", get(look::logo))

@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods)] // stories run on real time
 
+mod accounts;
 mod bins;
 mod books;
 mod browser;
@@ -146,6 +147,10 @@ fn of_cardholders() -> Vec<(&'static str, Story)> {
         threeds::killed_on_the_way,
         threeds::stored_cards,
         threeds::strange_visitors,
+        accounts::approved_in_the_wallet,
+        accounts::not_approved,
+        accounts::a_stored_account,
+        accounts::where_no_wallet_can_be,
         wallets::google_pay,
         wallets::apple_pay,
         wallets::each_reason_is_in_the_log,

@@ -199,12 +199,12 @@ fn tokens() -> Option<Vec<(String, Value)>> {
         id: TokenId::parse(TOKEN)?,
         status: "ACTIVE",
         scheme: Scheme::Visa.name(),
-        card: CardOut {
+        card: Some(CardOut {
             name: "YAMADA HANAKO".to_owned(),
             number: "411111******1111".to_owned(),
             exp_month: "12".to_owned(),
             exp_year: "40".to_owned(),
-        },
+        }),
         fingerprint: FINGERPRINT.to_owned(),
         created: timestamp(MADE_AT),
         last_used: timestamp(MADE_AT)[..10].to_owned(),

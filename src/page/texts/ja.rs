@@ -144,5 +144,11 @@ pub const JA: Texts = Texts {
         six_digits: "6桁の数字を入力してください。",
         confirm: "確認する",
         leave: "支払いをやめる",
+        undecided: "お支払いはまだ完了していません",
+        undecided_why: |wallet| format!("{wallet}でのお支払いの確認がまだ済んでいません。請求は行われていません。"),
+        wallet_sandbox: "サンドボックスのテスト用ウォレットの画面です。実際の支払いは発生しません。",
+        wallet_stores: "ショップは今後もこのアカウントに請求できるようになります。",
+        wallet_leave: "決めずにショップに戻る",
+        approve: "支払う",
     },
 };
