@@ -186,7 +186,7 @@ impl Checked {
 
 /// The amount against its currency's decimals; both have been checked by themselves.
 pub(super) fn check_amount(body: &Node, errors: &mut Vec<FieldError>) {
-    let amount = body.get("amount").and_then(Node::text_or_number);
+    let amount = body.get("amount").and_then(Node::text_or_number).filter(|text| !text.is_empty());
     let currency = Currency::parse(body_text(body, "currency"));
     if let (Some(amount), Some(currency)) = (amount, currency)
         && !errors.iter().any(|error| error.field == "amount")

@@ -164,7 +164,9 @@ fn of_cardholders() -> Vec<(&'static str, Story)> {
 
 fn of_pages() -> Vec<(&'static str, Story)> {
     stories![
+        examples::of_links_are_true,
         hosted::links_are_made,
+        hosted::pages_in_both_languages,
         hosted::paid_without_scripts,
         hosted::what_the_link_lacks_is_asked,
         hosted::mistakes_are_told,
@@ -173,7 +175,9 @@ fn of_pages() -> Vec<(&'static str, Story)> {
         hosted::cancelled_and_expired,
         hosted::forms_of_others,
         hosted::without_an_answer,
+        hosted::killed_in_the_middle,
         hosted::a_merchants_look,
+        hosted::through_the_bank,
     ]
 }
 

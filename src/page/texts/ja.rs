@@ -18,7 +18,7 @@ pub const JA: Texts = Texts {
         number: "カード番号",
         schemes: "ご利用いただけるカード",
         expiry: "有効期限",
-        expiry_hint: "カードの表記どおり 月/年（MM/YY）",
+        expiry_hint: "月/年（例：09/29）",
         cvc: "セキュリティコード",
         cvc_hint: "カード裏面の3桁（American Expressは表面の4桁）",
         name: "カード名義人",
