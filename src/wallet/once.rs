@@ -46,3 +46,32 @@ pub async fn forget(db: &Db, now: Millis) -> Result<bool, Error> {
         _ => Ok(false),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Durability, MIGRATIONS};
+    use crate::random::Random;
+
+    #[tokio::test]
+    async fn forgotten_when_it_does_not_open_any_more() {
+        let number = u64::from_le_bytes(Random::system().bytes());
+        let folder = std::env::temp_dir().join(format!("fuda_once_{number}"));
+        std::fs::create_dir(&folder).unwrap();
+        let db = Db::open_sqlite(&folder.join("o.db"), Durability::Off).unwrap();
+        db.migrate(MIGRATIONS).await.unwrap();
+        let once = |byte, expires_at| Once { digest: [byte; 32], expires_at };
+        let taken = async |once: &Once| matches!(db.write(vec![once.insert()]).await.unwrap(), Written::GuardFailed(0));
+        let (first, second) = (once(1, 5_000), once(2, 6_000));
+        assert!(!taken(&first).await && !taken(&second).await);
+        assert!(taken(&first).await);
+        assert!(!forget(&db, 5_000 + MARGIN_MS).await.unwrap());
+        assert!(taken(&first).await);
+        assert!(forget(&db, 5_001 + MARGIN_MS).await.unwrap());
+        assert!(!taken(&first).await && taken(&second).await);
+        db.write(vec![second.give_back()]).await.unwrap();
+        assert!(!taken(&second).await);
+        db.close().await;
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

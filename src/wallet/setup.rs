@@ -98,7 +98,7 @@ struct Book {
     version: i64,
     /// In the order in which they were added.
     by_place: HashMap<Place, Vec<Arc<Keys>>>,
-    by_id: HashMap<[u8; 16], Arc<Keys>>,
+    by_id: HashMap<[u8; 16], (Place, Arc<Keys>)>,
 }
 
 /// The set-ups in force; a clone sees the same.
@@ -124,8 +124,9 @@ impl Wallets {
         for row in rows(db).await? {
             let (id, place) = (id_of(&row)?, place(&row)?);
             let keys = match before.by_id.get(&id) {
-                Some(known) => known.clone(),
-                None => match settings(db, vault, &row).await.and_then(|set| set.keys().map_err(Error::internal)) {
+                // In another place it is read again, and does not open.
+                Some((known, keys)) if *known == place => keys.clone(),
+                _ => match settings(db, vault, &row).await.and_then(|set| set.keys().map_err(Error::internal)) {
                     Ok(keys) => Arc::new(keys),
                     Err(error) => {
                         let (id, cause) = (text_of(id), error.cause());
@@ -134,8 +135,8 @@ impl Wallets {
                     }
                 },
             };
-            book.by_place.entry(place).or_default().push(keys.clone());
-            book.by_id.insert(id, keys);
+            book.by_place.entry(place.clone()).or_default().push(keys.clone());
+            book.by_id.insert(id, (place, keys));
         }
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(book);
         Ok(())

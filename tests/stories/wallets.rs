@@ -387,9 +387,21 @@ pub async fn a_token_is_charged_once(engine: Engine) {
     let mut other = body.clone();
     other["payment_method"]["token"] = google.token(&card("ECv2", now()));
     assert_eq!(code(&keyed(&other, "").await), said(412, "ERR1007"));
-    let mut gone = card("ECv2", now());
-    gone.message["messageExpiration"] = (now() + 600_000).to_string().into();
     assert_eq!(world.texts("SELECT COUNT(*) FROM wallet_tokens").await, ["2"]);
+    // Also when the token is past by the time of the repeat.
+    let mut brief = card("ECv2", now());
+    brief.message["messageExpiration"] = (now() + 2_000).to_string().into();
+    let body = charge(&world, "googlepay", &google.token(&brief));
+    let asked = || {
+        let asked = world.authed(world.http.post(world.url("payment")), &world.keys).header("idempotency-key", "k2");
+        answer(asked.json(&body))
+    };
+    let first = asked().await;
+    assert_eq!(code(&first), said(201, "INFO0000"));
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    assert_eq!(asked().await, first);
+    let (_, late) = world.post("payment", &body).await;
+    assert_eq!(reason(&world, &late), "expired");
     world.books_are_clean();
 }
 
@@ -506,6 +518,14 @@ pub async fn set_ups_are_their_merchants(engine: Engine) {
     assert!(with("--roots", &odd).contains("keys.json"));
     assert!(with("--roots", "/nowhere/keys.json").contains("/nowhere/keys.json"));
     assert!(with("--recipient", "12345").contains("merchant:<id>"));
+    // A record that was moved does not open: neither in a new process nor in one that knows it.
+    let said_by = |text: &str| std::fs::read_to_string(world.folder.with_extension("log")).unwrap().contains(text);
+    world.sql("UPDATE wallets SET live = 0; UPDATE wallet_version SET version = version + 1").await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let token = google.token(&card("ECv2", now()));
+    assert_eq!(code(&world.post("payment", &charge(&world, "googlepay", &token)).await), said(412, "ERR1015"));
+    assert!(said_by("a wallet is NOT in force"));
+    assert!(world.run(&["wallet", "list"]).contains("CANNOT BE READ"));
     assert!(wrong(&["wallet", "remove", "wal_00000000000000000000000000000000"]).contains("fuda wallet list"));
     assert!(world.run(&["wallet", "add", "applepay", "--help"]).contains("fuda wallet add applepay --merchant"));
 }
