@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The lower the rank, the deeper the layer; a module imports its own rank's modules only where the list says so.
-const RANKS: [(&str, u32); 34] = [
+const RANKS: [(&str, u32); 35] = [
     ("address", 0),
     ("card", 0),
     ("clock", 0),
@@ -12,6 +12,7 @@ const RANKS: [(&str, u32); 34] = [
     ("error", 0),
     ("id", 0),
     ("json", 0),
+    ("language", 0),
     ("money", 0),
     ("proxies", 0),
     ("random", 0),

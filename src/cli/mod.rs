@@ -6,10 +6,12 @@ mod bins;
 mod books;
 mod curl;
 mod keys;
+mod look;
 mod reconcile;
 mod rules;
 mod serve;
 mod store;
+mod three_ds;
 mod wallets;
 mod webhooks;
 

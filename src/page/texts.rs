@@ -58,6 +58,24 @@ pub struct Texts {
     pub wrong: WrongTexts,
     pub declined: DeclinedTexts,
     pub told: ToldTexts,
+    pub challenge: ChallengeTexts,
+}
+
+/// On the way to the issuer and back, and on the sandbox issuer's own page.
+pub struct ChallengeTexts {
+    pub heading: &'static str,
+    pub why: &'static str,
+    pub forward: &'static str,
+    pub back: &'static str,
+    pub issuer: &'static str,
+    pub sandbox: &'static str,
+    pub shop: &'static str,
+    pub card: &'static str,
+    pub code: &'static str,
+    pub code_hint: &'static str,
+    pub six_digits: &'static str,
+    pub confirm: &'static str,
+    pub leave: &'static str,
 }
 
 /// Labels, hints and buttons.

@@ -9,7 +9,7 @@ use super::outcome::{self, Flow};
 use super::refusal::Refusal;
 use super::tokens::{self, StoredCard};
 use super::transaction::{Details, Kind, Source, State, Transaction};
-use super::{Answer, store, waiting, wallet};
+use super::{Answer, links, store, waiting, wallet};
 use crate::acquirer::faults::Fault;
 use crate::acquirer::{Acquirer, Initiator, Reason};
 use crate::app::App;
@@ -242,6 +242,10 @@ async fn write_intent(
     if let Some(from) = &instrument.wallet {
         writes.push(from.once.insert());
     }
+    let link_at = request.details.link.map(|link| {
+        writes.extend(links::begin(link, intent.id, app.clock.now()));
+        writes.len() - 2
+    });
     let counts = writes.len();
     writes.extend(verdict.writes());
     writes.push(store::insert(&intent, Some(sealed))?);
@@ -259,6 +263,7 @@ async fn write_intent(
             Ok(Intent::Written(Box::new(intent)))
         }
         Written::GuardFailed(0) if request.claim.is_some() => Ok(Intent::KeyTaken),
+        Written::GuardFailed(at) if Some(at) == link_at => Err(Error::new(Code::Err1014)),
         Written::GuardFailed(at) => match at.checked_sub(counts).and_then(|at| verdict.refused_at(at)) {
             Some((code, note)) => {
                 intent.details.risk = Some(note);

@@ -5,11 +5,13 @@
 
 mod bins;
 mod books;
+mod browser;
 mod charge;
 mod crash;
 mod examples;
 mod faults;
 mod follow;
+mod hosted;
 mod limits;
 mod lost;
 #[path = "../wallets/maker/mod.rs"]
@@ -22,6 +24,7 @@ mod risk;
 mod rules;
 mod schema;
 mod secrets;
+mod threeds;
 mod tokens;
 mod wallets;
 mod webhooks;
@@ -132,8 +135,17 @@ fn of_risk() -> Vec<(&'static str, Story)> {
     ]
 }
 
-fn of_wallets() -> Vec<(&'static str, Story)> {
+fn of_cardholders() -> Vec<(&'static str, Story)> {
     stories![
+        threeds::a_challenge_passes,
+        threeds::ends_of_a_challenge,
+        threeds::without_a_challenge,
+        threeds::a_merchants_policy,
+        threeds::nobody_comes_back,
+        threeds::everybody_comes_back_at_once,
+        threeds::killed_on_the_way,
+        threeds::stored_cards,
+        threeds::strange_visitors,
         wallets::google_pay,
         wallets::apple_pay,
         wallets::each_reason_is_in_the_log,
@@ -145,8 +157,23 @@ fn of_wallets() -> Vec<(&'static str, Story)> {
     ]
 }
 
+fn of_pages() -> Vec<(&'static str, Story)> {
+    stories![
+        hosted::links_are_made,
+        hosted::paid_without_scripts,
+        hosted::what_the_link_lacks_is_asked,
+        hosted::mistakes_are_told,
+        hosted::declined_three_times,
+        hosted::a_thousand_visitors_pay_once,
+        hosted::cancelled_and_expired,
+        hosted::forms_of_others,
+        hosted::without_an_answer,
+        hosted::a_merchants_look,
+    ]
+}
+
 fn main() {
-    let stories = [all(), of_risk(), of_wallets()].concat();
+    let stories = [all(), of_risk(), of_cardholders(), of_pages()].concat();
     let postgres = world::postgres().is_some();
     if !postgres {
         eprintln!(

@@ -1,4 +1,4 @@
-use super::{DeclinedTexts, FormTexts, Texts, ToldTexts, WrongTexts};
+use super::{ChallengeTexts, DeclinedTexts, FormTexts, Texts, ToldTexts, WrongTexts};
 
 pub const EN: Texts = Texts {
     own_name: "English",
@@ -131,5 +131,20 @@ pub const EN: Texts = Texts {
         unreadable: "The form could not be read",
         unreadable_why: "Nothing was charged. Go back to the payment page and try again.",
         back_to_page: "Back to the payment page",
+    },
+    challenge: ChallengeTexts {
+        heading: "Confirming that it is you",
+        why: "Your card's bank checks this payment. If nothing happens by itself, press the button.",
+        forward: "Continue",
+        back: "Continue",
+        issuer: "Confirm your payment",
+        sandbox: "This is the sandbox's test bank: any six digits confirm the payment, 000000 is refused.",
+        shop: "Shop",
+        card: "Card",
+        code: "One-time code",
+        code_hint: "Six digits",
+        six_digits: "Enter the six digits of the code.",
+        confirm: "Confirm",
+        leave: "Do not pay",
     },
 };

@@ -1,4 +1,4 @@
-use super::{DeclinedTexts, FormTexts, Texts, ToldTexts, WrongTexts};
+use super::{ChallengeTexts, DeclinedTexts, FormTexts, Texts, ToldTexts, WrongTexts};
 
 pub const JA: Texts = Texts {
     own_name: "日本語",
@@ -129,5 +129,20 @@ pub const JA: Texts = Texts {
         unreadable: "フォームを読み取れませんでした",
         unreadable_why: "請求は行われていません。お支払いページに戻って、もう一度お試しください。",
         back_to_page: "お支払いページに戻る",
+    },
+    challenge: ChallengeTexts {
+        heading: "ご本人確認に進みます",
+        why: "カード会社がお支払いの内容を確認します。画面が切り替わらないときは、ボタンを押してください。",
+        forward: "進む",
+        back: "進む",
+        issuer: "お支払いの確認",
+        sandbox: "サンドボックスのテスト用カード会社の画面です。6桁の数字なら何でも確認が完了します（000000 は拒否されます）。",
+        shop: "ショップ",
+        card: "カード",
+        code: "ワンタイムパスワード",
+        code_hint: "6桁の数字",
+        six_digits: "6桁の数字を入力してください。",
+        confirm: "確認する",
+        leave: "支払いをやめる",
     },
 };
