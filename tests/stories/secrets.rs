@@ -22,15 +22,7 @@ pub async fn canary(engine: Engine) {
     let mut world = World::new(engine).await;
     let mut answers = Vec::new();
     let mut stored = String::new();
-    let makers = (Google::new(), Apple::new(GOOD), Merchant::ec());
-    for key in [&makers.0.merchant, &makers.2.key] {
-        let der = key.serialize_der();
-        let scalar = der.windows(2).position(|bytes| bytes == [0x04, 0x20]).unwrap() + 2;
-        KEYS.lock().unwrap().push(der[scalar..scalar + 32].to_vec());
-        KEYS.lock().unwrap().push(key.serialize_pem().lines().nth(1).unwrap().as_bytes().to_vec());
-    }
-    wallets::take_google(&world, &makers.0, &world.keys.merchant).await;
-    wallets::take_apple(&world, &makers.1, &makers.2).await;
+    let makers = makers(&world).await;
     for number in [CANARY, CANARY_AMEX] {
         for path in ["payment", "authorization", "paymentv2", "authorizationv2", "tokens"] {
             for body in bodies(&world, number) {
@@ -93,12 +85,24 @@ pub async fn canary(engine: Engine) {
     clean(&log, "the log");
 }
 
+type Makers = (Google, Apple, Merchant);
+
+/// Wallets that are set up, their private keys known to the search.
+async fn makers(world: &World) -> Makers {
+    let (google, apple, merchant) = (Google::new(), Apple::new(GOOD), Merchant::ec());
+    for key in [&google.merchant, &merchant.key] {
+        let der = key.serialize_der();
+        let scalar = der.windows(2).position(|bytes| bytes == [0x04, 0x20]).unwrap() + 2;
+        KEYS.lock().unwrap().push(der[scalar..scalar + 32].to_vec());
+        KEYS.lock().unwrap().push(key.serialize_pem().lines().nth(1).unwrap().as_bytes().to_vec());
+    }
+    wallets::take_google(world, &google, &world.keys.merchant).await;
+    wallets::take_apple(world, &apple, &merchant).await;
+    (google, apple, merchant)
+}
+
 /// The number in wallets' tokens: sealed as it should be, and where it does not belong.
-async fn from_wallets(
-    world: &World,
-    number: &str,
-    (google, apple, merchant): &(Google, Apple, Merchant),
-) -> Vec<String> {
+async fn from_wallets(world: &World, number: &str, (google, apple, merchant): &Makers) -> Vec<String> {
     let now = wallets::now();
     let mut by_device = device("ECv2", now);
     by_device.message["paymentMethodDetails"]["pan"] = number.into();
