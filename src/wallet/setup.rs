@@ -71,9 +71,10 @@ impl Settings {
     /// For people: what tells this set-up from another. No secret.
     pub fn about(&self) -> String {
         match self {
-            Settings::GooglePay { recipient, gateway_merchant_id: None, .. } => recipient.clone(),
-            Settings::GooglePay { recipient, gateway_merchant_id: Some(merchant), .. } => {
-                format!("{recipient}, merchant {merchant}")
+            Settings::GooglePay { recipient, gateway_merchant_id, roots, .. } => {
+                let merchant =
+                    gateway_merchant_id.as_ref().map(|name| format!(", merchant {name}")).unwrap_or_default();
+                format!("{recipient}{merchant}, root keys until {}", googlepay::roots_until(roots))
             }
             Settings::ApplePay { certificate, .. } => applepay::about(certificate),
         }

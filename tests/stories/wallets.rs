@@ -188,6 +188,10 @@ pub async fn followed(engine: Engine) {
     assert_eq!((&held["payment_details"]["scheme"], &held["transaction_type"]), (&json!("VISA"), &json!("PRE_AUTH")));
     let (status, captured) = world.follow("capture", hold, Some("1000")).await;
     assert_eq!((status, &captured["payment_details"]["payment_method"]), (201, &json!("GOOGLEPAY-SSL")));
+    let story = world.get(&format!("transaction/{hold}/explain")).await.1["lines"][0].clone();
+    let (english, japanese) = (story["en"].as_str().unwrap(), story["ja"].as_str().unwrap());
+    assert!(english.contains("411111******1111 was asked, from Google Pay, initiated by the customer"), "{english}");
+    assert!(japanese.contains("オーソリの依頼（Google Pay、顧客起点）"), "{japanese}");
     let told = world.get(&format!("transaction/status/{hold}")).await.1;
     assert_eq!(told["payment_details"]["additional_data"]["payment_data_source"]["type"], "googlepay");
     assert_eq!(told["payment_details"]["card"]["number"], "411111******1111");
@@ -200,7 +204,8 @@ pub async fn listed_and_removed(engine: Engine) {
     let id = take_google(&world, &google, &world.keys.merchant).await;
     let listed: Value = serde_json::from_str(&world.run(&["wallet", "list", "--json"])).unwrap();
     assert_eq!(listed["wallets"][0]["id"], id);
-    assert_eq!(listed["wallets"][0]["about"], maker::google::RECIPIENT);
+    let about = format!("{}, root keys until 2100-01-01", maker::google::RECIPIENT);
+    assert_eq!(listed["wallets"][0]["about"], about);
     let text = world.run(&["wallet", "list"]);
     assert!(text.contains(&id) && text.contains("test") && !text.contains("PRIVATE"), "{text}");
     assert!(world.run(&["wallet", "remove", &id]).contains("destroyed"));
@@ -208,10 +213,7 @@ pub async fn listed_and_removed(engine: Engine) {
     let token = google.token(&card("ECv2", now()));
     assert_eq!(code(&world.post("payment", &charge(&world, "googlepay", &token)).await), said(412, "ERR1015"));
     let merchant = &world.keys.merchant;
-    let deeds = [
-        format!("wallet.add {id} test {merchant} googlepay: {}", maker::google::RECIPIENT),
-        format!("wallet.remove {id} "),
-    ];
+    let deeds = [format!("wallet.add {id} test {merchant} googlepay: {about}"), format!("wallet.remove {id} ")];
     assert_eq!(world.deeds("wallet").await, deeds);
 }
 
