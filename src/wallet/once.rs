@@ -40,7 +40,7 @@ impl Once {
 /// Forgets tokens that do not open any more. `true` when there may be more of them.
 pub async fn forget(db: &Db, now: Millis) -> Result<bool, Error> {
     let sql = "DELETE FROM wallet_tokens WHERE digest IN \
-               (SELECT digest FROM wallet_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2) RETURNING 1";
+               (SELECT digest FROM wallet_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2) RETURNING expires_at";
     match db.write(vec![Stmt::new(sql, args![now - MARGIN_MS, FORGOTTEN_AT_ONCE])]).await? {
         Written::Applied(rows) => Ok(!rows.is_empty()),
         _ => Ok(false),

@@ -18,6 +18,9 @@ use zeroize::Zeroizing;
 
 const BUMP: &str = "UPDATE wallet_version SET version = version + 1 WHERE id = 1";
 
+/// The most set-ups of one wallet for one merchant in one mode: a token is tried with each of them.
+const MOST: i64 = 8;
+
 /// What a set-up is made of, as it stands sealed in its row. Texts as the operator's files have them.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -258,6 +261,10 @@ pub async fn add(
     let id: [u8; 16] = random.bytes();
     let text = Zeroizing::new(serde_json::to_string(settings).map_err(Error::internal)?);
     let sealed = vault.seal_text(&bound(caller, id), &text)?;
+    let count = "SELECT 1 WHERE (SELECT COUNT(*) FROM wallets WHERE entity_id = $1 AND live = $2 AND merchant_id = $3 \
+                 AND wallet = $4) < $5";
+    let wallet = settings.wallet() as i64;
+    let room = Stmt::new(count, args![caller.entity, caller.live, merchant_id, wallet, MOST]).exactly(1);
     let insert = Stmt::new(
         "INSERT INTO wallets (id, entity_id, live, merchant_id, wallet, key_id, wrapped_key, sealed, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -266,7 +273,7 @@ pub async fn add(
             caller.entity,
             caller.live,
             merchant_id,
-            settings.wallet() as i64,
+            wallet,
             sealed.key_id,
             sealed.wrapped_key,
             sealed.ciphertext,
@@ -277,8 +284,11 @@ pub async fn add(
     let mode = if caller.live { "live" } else { "test" };
     let detail = format!("{mode} {merchant_id} {}: {}", settings.wallet().name(), settings.about());
     let deed = Deed { who: author.who, action: "wallet.add", subject: &id, detail: &detail };
-    match db.write(vec![insert, Stmt::new(BUMP, vec![]), deed.insert(author.now)]).await? {
+    match db.write(vec![room, insert, Stmt::new(BUMP, vec![]), deed.insert(author.now)]).await? {
         Written::Applied(_) => Ok(id),
+        Written::GuardFailed(0) => {
+            Err(Error::internal(format!("the merchant has {MOST} of them already: fuda wallet remove takes one away")))
+        }
         _ => Err(Error::internal("the database did not confirm the change: list the wallets and try again")),
     }
 }

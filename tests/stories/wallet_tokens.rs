@@ -174,6 +174,10 @@ pub async fn set_ups_are_their_merchants(engine: Engine) {
     assert!(with("--roots", &odd).contains("keys.json"));
     assert!(with("--roots", "/nowhere/keys.json").contains("/nowhere/keys.json"));
     assert!(with("--recipient", "12345").contains("merchant:<id>"));
+    for _ in 0..7 {
+        added(&world, &[&add[..], &["--merchant", &stranger.merchant]].concat());
+    }
+    assert!(wrong(&[&add[..], &["--merchant", &stranger.merchant]].concat()).contains("8 of them already"));
     // A record that was moved does not open: neither in a new process nor in one that knows it.
     let said_by = |text: &str| std::fs::read_to_string(world.folder.with_extension("log")).unwrap().contains(text);
     world.sql("UPDATE wallets SET live = 0; UPDATE wallet_version SET version = version + 1").await;
