@@ -68,6 +68,12 @@ pub async fn approved_in_the_wallet(engine: Engine) {
       "amount": 1000,
       "auth_code": "<auth code>",
       "card": null,
+      "currency": "JPY",
+      "payment_method": "GCASH-SSL",
+      "responseDescription": "Payment Successful",
+      "response_code": 0,
+      "scheme": "GCASH"
+    }
     "#);
     // What follows goes by the payment's own reference.
     assert_eq!(world.follow("refund", &id, Some("400")).await.0, 201);
@@ -169,6 +175,16 @@ pub async fn where_no_wallet_can_be(engine: Engine) {
       },
       "is_live": false,
       "request_id": "<request id>",
+      "status_code": 412,
+      "success": false,
+      "transaction_details": {
+        "id": null,
+        "merchant_txn_ref": null,
+        "ref": null,
+        "timestamp": null
+      },
+      "transaction_type": "CAPTURE"
+    }
     "#);
     let fields = async |change: &dyn Fn(&mut Value)| {
         let mut body = charge(&world, "gcash");
