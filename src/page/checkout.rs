@@ -2,9 +2,9 @@
 //! and goes on to the shop. Opening it again shows how it ended, whenever. It depends on no cookie: what says whose payment
 //! it is stands signed in its address.
 
-use super::hosted::result_of;
 use super::shell::{self, Action, Policy, Shell, Told};
 use super::texts::Language;
+use super::visit::result_of;
 use super::{go_back, language};
 use crate::app::App;
 use crate::error::Error;
