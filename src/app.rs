@@ -25,6 +25,8 @@ pub struct App {
     pub bins: Bins,
     pub proxies: Proxies,
     pub sandbox: Arc<dyn Acquirer>,
+    /// Where cardholders' browsers reach this gateway; no slash at the end.
+    pub checkout: Arc<str>,
     pub courier: Courier,
     /// There may be something to tell: wakes this process's teller.
     pub nudge: Arc<Notify>,

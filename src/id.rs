@@ -6,6 +6,10 @@ use crate::random::Random;
 use std::fmt;
 use uuid::Uuid;
 
+/// Set by the outermost layer on every request; stands in refusals, pages' answers and log lines.
+#[derive(Clone)]
+pub struct RequestId(pub String);
+
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -3,12 +3,15 @@
 
 // Request in.
 pub mod http;
+// What cardholders see.
+pub mod page;
 // The payment.
 pub mod pay;
 // What every flow is given.
 pub mod app;
-// May it go on?
+// May it go on? Is it the cardholder?
 pub mod risk;
+pub mod threeds;
 // Ask the bank; keep the card; who may call; write it down; tell the merchant; what happens later; what people did by hand;
 // what a number's first digits tell.
 pub mod acquirer;

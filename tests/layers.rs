@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The lower the rank, the deeper the layer; a module imports its own rank's modules only where the list says so.
-const RANKS: [(&str, u32); 31] = [
+const RANKS: [(&str, u32); 33] = [
     ("address", 0),
     ("card", 0),
     ("clock", 0),
@@ -29,14 +29,16 @@ const RANKS: [(&str, u32); 31] = [
     ("acquirer", 3),
     ("webhook", 4),
     ("risk", 4),
+    ("threeds", 4),
     ("app", 5),
     ("pay", 6),
-    ("http", 7),
-    ("config", 8),
-    ("telemetry", 8),
-    ("cli", 9),
-    ("lib", 10),
-    ("main", 10),
+    ("page", 7),
+    ("http", 8),
+    ("config", 9),
+    ("telemetry", 9),
+    ("cli", 10),
+    ("lib", 11),
+    ("main", 11),
 ];
 
 /// File and how often it calls `expose()` outside its tests.

@@ -91,7 +91,7 @@ pub async fn transactions(config: &Config, args: TransactionsArgs) -> Result<(),
             Err(Error::internal(format!("there is no sandbox bank at {path}: name it by --sandbox-bank")))
         }
         Some(TransactionsCommand::Resolve(resolve)) => {
-            let app = make_app(config, store).await?;
+            let app = make_app(config, store, "").await?;
             let done = settle(&app, resolve).await;
             app.db.close().await;
             done

@@ -49,7 +49,7 @@ pub async fn serve(config: Config) -> Result<(), Error> {
     let store = Store::open(&config).await?;
     let alone = lock_sqlite(&config, &store)?;
     let empty = store.directory.merchants().await?.is_empty();
-    let app = make_app(&config, store).await?;
+    let app = make_app(&config, store, &base_url(address)).await?;
     if alone.is_some() {
         // Nobody else can be making these payments: a crash left them.
         recover::adopt(&app).await?;
@@ -107,7 +107,8 @@ fn lock_sqlite(config: &Config, store: &Store) -> Result<Option<std::fs::File>, 
     }
 }
 
-pub async fn make_app(config: &Config, store: Store) -> Result<App, Error> {
+/// `listens`: the base URL of this gateway's own address.
+pub async fn make_app(config: &Config, store: Store, listens: &str) -> Result<App, Error> {
     let sandbox = Sandbox::open(&config.sandbox_bank, &store.clock, &store.random).await;
     let sandbox =
         sandbox.map_err(|error| error.context(&format!("the sandbox bank {}", config.sandbox_bank.display())))?;
@@ -121,6 +122,7 @@ pub async fn make_app(config: &Config, store: Store) -> Result<App, Error> {
         vault: store.vault,
         directory: store.directory,
         sandbox: Arc::new(sandbox),
+        checkout: config.checkout_url.as_deref().unwrap_or(listens).trim_end_matches('/').into(),
         courier,
         nudge: Arc::default(),
         clock: store.clock,

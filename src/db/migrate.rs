@@ -17,6 +17,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "webhooks", sql: include_str!("../../migrations/0003_webhooks.sql") },
     Migration { version: 4, name: "risk", sql: include_str!("../../migrations/0004_risk.sql") },
     Migration { version: 5, name: "bins", sql: include_str!("../../migrations/0005_bins.sql") },
+    Migration { version: 6, name: "cardholder", sql: include_str!("../../migrations/0006_cardholder.sql") },
 ];
 
 #[derive(Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::codes::Code;
 use crate::directory::{Access, Caller};
 use crate::error::Error;
+use crate::id::RequestId;
 use crate::json::{Node, wrong_body};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
@@ -31,10 +32,6 @@ const REFUSED_BODY_MS: u64 = 1_000;
 
 /// `Idempotency-Key` above this is VAL0002.
 pub const KEY_LIMIT: usize = 255;
-
-/// Set by the outermost layer on every request.
-#[derive(Clone)]
-pub struct RequestId(pub String);
 
 pub struct Call {
     pub caller: Caller,

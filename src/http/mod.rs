@@ -20,7 +20,8 @@ use crate::app::App;
 use crate::clock::Stopwatch;
 use crate::codes::Code;
 use crate::error::Error;
-use crate::id;
+use crate::id::{self, RequestId};
+use crate::page;
 use answer::About;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method};
@@ -28,7 +29,6 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
-use call::RequestId;
 use service::Probe;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -62,6 +62,7 @@ pub fn router(app: App, probe: Probe) -> Router {
         .route("/readyz", get(service::readyz))
         .route("/metrics", get(service::metrics))
         .route("/openapi.json", get(openapi::serve))
+        .merge(page::router())
         .fallback(no_such_endpoint)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))

@@ -53,9 +53,11 @@ pub enum State {
     Lapsed = 8,
     /// Nothing was sent (ERR1011). Kept for the operator; callers never see it.
     NotSent = 9,
+    /// Nothing is sent before the cardholder has authenticated, or agreed in a wallet.
+    Waiting = 10,
 }
 
-const STATES: [State; 9] = [
+const STATES: [State; 10] = [
     State::Pending,
     State::Unknown,
     State::Approved,
@@ -65,12 +67,14 @@ const STATES: [State; 9] = [
     State::Voided,
     State::Lapsed,
     State::NotSent,
+    State::Waiting,
 ];
 
 impl State {
     pub fn name(self) -> &'static str {
         match self {
-            State::Pending => "PENDING",
+            // One word for callers (contract 4.3).
+            State::Pending | State::Waiting => "PENDING",
             State::Unknown => "UNKNOWN",
             State::Approved => "APPROVED",
             State::Declined => "DECLINED",

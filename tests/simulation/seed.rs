@@ -245,6 +245,7 @@ impl World {
             db,
             vault,
             sandbox: Arc::new(line),
+            checkout: "".into(),
             courier: self.courier(&life, dice),
             nudge: Arc::default(),
             clock: self.clock.clone(),

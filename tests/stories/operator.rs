@@ -48,7 +48,9 @@ const OLDER: &str = "DROP INDEX transactions_by_parent; DROP INDEX transactions_
      ALTER TABLE webhook_secrets DROP COLUMN before_wrapped_key; ALTER TABLE webhook_secrets DROP COLUMN before_sealed; \
      ALTER TABLE webhook_secrets DROP COLUMN before_until; \
      DROP TABLE bin_table; DROP TABLE bin_ranges; ALTER TABLE api_keys DROP COLUMN per_second; \
-     ALTER TABLE api_keys DROP COLUMN burst; DELETE FROM fuda_schema WHERE version > 1";
+     ALTER TABLE api_keys DROP COLUMN burst; \
+     ALTER TABLE merchants DROP COLUMN three_ds; ALTER TABLE merchants DROP COLUMN three_ds_unavailable; \
+     ALTER TABLE tokens DROP COLUMN authenticated; DELETE FROM fuda_schema WHERE version > 1";
 
 /// What an earlier version left goes on: its unknown payment is reversed, its hold can be captured, its money is in the
 /// ledger. On PostgreSQL the operator migrates, on SQLite a start does.

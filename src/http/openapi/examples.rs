@@ -12,7 +12,7 @@ use crate::acquirer::{Approval, Initiator};
 use crate::card::{Expiry, Scheme};
 use crate::clock::timestamp;
 use crate::codes::Code;
-use crate::directory::{Caller, HOLD_MS, Merchant};
+use crate::directory::{Caller, HOLD_MS, Merchant, ThreeDs};
 use crate::error::Error;
 use crate::id::{EntityId, TokenId, TransactionId};
 use crate::json::Node;
@@ -254,6 +254,7 @@ fn merchant(caller: Caller) -> Merchant {
         country: "JP".to_owned(),
         currencies: Vec::new(),
         hold_ms: HOLD_MS,
+        three_ds: ThreeDs::default(),
     }
 }
 

@@ -1,12 +1,17 @@
 //! Who may call: entities, their merchants and key pairs. The whole directory is small and stands in memory; every
 //! process reads it again within a second of a change ([`REFRESH_MS`]), so a revoked key is revoked everywhere.
 
+mod merchant;
+mod policy;
+
+pub use merchant::{HOLD_MS, Merchant, MerchantSpec, NewMerchant};
+pub use policy::{ThreeDs, Unavailable, When};
+
 use crate::audit::Deed;
 use crate::clock::Clock;
 use crate::db::{Db, Row, Stmt, Written, args};
 use crate::error::Error;
 use crate::id::EntityId;
-use crate::money::Currency;
 use crate::random::Random;
 use crate::rate::{Bucket, Limit};
 use crate::vault::{Bound, Owner, Vault};
@@ -18,17 +23,6 @@ use std::sync::{Arc, RwLock};
 
 /// How often the version row is read. Contract section 1 promises one second.
 pub const REFRESH_MS: u64 = 400;
-
-pub struct Merchant {
-    /// Two letters, eight digits (DASMID).
-    pub id: String,
-    pub entity: EntityId,
-    pub legal_name: String,
-    pub country: String,
-    pub currencies: Vec<Currency>,
-    /// How long an authorization holds the money, milliseconds.
-    pub hold_ms: i64,
-}
 
 /// Who called: an entity in one mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,17 +68,6 @@ pub enum Access {
     TooOften { caller: Caller, wait_s: u64 },
 }
 
-/// A merchant as it was made, with keys that are shown this once.
-#[derive(serde::Serialize)]
-pub struct NewMerchant {
-    pub entity_id: EntityId,
-    pub merchant_id: String,
-    pub secret_key: Option<String>,
-    pub api_key: Option<String>,
-    pub webhook_secret: Option<String>,
-    pub is_live: bool,
-}
-
 pub struct NewKey {
     pub id: String,
     pub api_key: String,
@@ -93,18 +76,6 @@ pub struct NewKey {
     pub webhook_secret: Option<String>,
     digests: [[u8; 32]; 2],
 }
-
-pub struct MerchantSpec {
-    pub legal_name: String,
-    pub country: String,
-    pub currencies: Vec<Currency>,
-    pub entity: Option<EntityId>,
-    pub live: bool,
-    pub hold_ms: i64,
-}
-
-/// How long a hold lasts where the merchant has no term of its own (contract 4.1): seven days, milliseconds.
-pub const HOLD_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
 const BUMP: &str = "UPDATE directory_version SET version = version + 1 WHERE id = 1";
 const INSERT_KEY: &str = "INSERT INTO api_keys (id, entity_id, live, api_key_digest, secret_key_digest, created_at) \
@@ -163,16 +134,6 @@ impl Directory {
         Ok(())
     }
 
-    pub async fn merchants(&self) -> Result<Vec<Merchant>, Error> {
-        let sql = "SELECT id, entity_id, legal_name, country, currencies, hold_ms FROM merchants ORDER BY number";
-        self.db.rows(sql, vec![]).await?.iter().map(merchant_from).collect()
-    }
-
-    /// `None` also for a merchant of another entity: the caller cannot tell the two apart.
-    pub fn merchant(&self, caller: Caller, id: &str) -> Option<Arc<Merchant>> {
-        self.snapshot().merchants.get(id).filter(|merchant| merchant.entity == caller.entity).cloned()
-    }
-
     pub fn has_live_keys(&self) -> bool {
         self.snapshot().any_live
     }
@@ -200,53 +161,6 @@ impl Directory {
                 Access::TooOften { caller: pair.caller, wait_s }
             }
         }
-    }
-
-    /// Adds a merchant; a new entity, or one without a key pair in this mode, gets keys and a webhook secret.
-    pub async fn add_merchant(&self, spec: MerchantSpec, clock: &Clock, random: &Random) -> Result<NewMerchant, Error> {
-        let now = clock.now();
-        let mut writes = Vec::new();
-        let entity_id = match spec.entity {
-            Some(id) => id,
-            None => {
-                let id = EntityId::new(random);
-                writes.push(Stmt::new("INSERT INTO entities (id, created_at) VALUES ($1, $2)", args![id, now]));
-                id
-            }
-        };
-        let has_keys = "SELECT 1 FROM api_keys WHERE entity_id = $1 AND live = $2 LIMIT 1";
-        let first = self.db.rows(has_keys, args![entity_id, spec.live]).await?.is_empty();
-        let key = first.then(|| self.new_key(spec.live, random));
-        let secret = first.then(|| new_webhook_secret(random));
-        let merchant_id = self.next_merchant_id(&spec.country).await?;
-        let currencies: Vec<&str> = spec.currencies.iter().map(Currency::code).collect();
-        writes.push(Stmt::new(
-            "INSERT INTO merchants (id, entity_id, legal_name, country, currencies, created_at, hold_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            args![
-                merchant_id.as_str(),
-                entity_id,
-                spec.legal_name,
-                spec.country,
-                currencies.join(","),
-                now,
-                spec.hold_ms
-            ],
-        ));
-        if let (Some(key), Some(secret)) = (&key, &secret) {
-            let caller = Caller { entity: entity_id, live: spec.live };
-            writes.push(key.insert(caller.entity, caller.live, now));
-            writes.push(self.first_webhook_secret(caller, secret, now)?);
-        }
-        self.change(writes).await?;
-        Ok(NewMerchant {
-            entity_id,
-            merchant_id,
-            secret_key: key.as_ref().map(|key| key.secret_key.clone()),
-            api_key: key.map(|key| key.api_key),
-            webhook_secret: secret,
-            is_live: spec.live,
-        })
     }
 
     pub async fn entity_exists(&self, id: EntityId) -> Result<bool, Error> {
@@ -316,12 +230,6 @@ impl Directory {
         self.db.rows(sql, vec![]).await
     }
 
-    async fn next_merchant_id(&self, country: &str) -> Result<String, Error> {
-        let rows = self.db.rows("SELECT COALESCE(MAX(number), 0) FROM merchants", vec![]).await?;
-        let number = rows.first().map_or(Ok(0), |row| row.int(0))? + 1;
-        Ok(format!("{country}{number:08}"))
-    }
-
     async fn change(&self, mut writes: Vec<Stmt>) -> Result<(), Error> {
         writes.push(Stmt::new(BUMP, vec![]).exactly(1));
         match self.db.write(writes).await? {
@@ -377,18 +285,6 @@ fn secrets_in(header: &str) -> Vec<String> {
 fn limit(row: &Row) -> Result<Option<Limit>, Error> {
     let (Some(per_second), Some(burst)) = (row.opt_int(5)?, row.opt_int(6)?) else { return Ok(None) };
     Limit::new(per_second, burst).map(Some).ok_or_else(|| Error::internal("a key's limit is not one"))
-}
-
-fn merchant_from(row: &Row) -> Result<Merchant, Error> {
-    let currencies = row.text(4)?.split(',').filter_map(Currency::parse).collect();
-    Ok(Merchant {
-        id: row.text(0)?.to_owned(),
-        entity: entity(row, 1)?,
-        legal_name: row.text(2)?.to_owned(),
-        country: row.text(3)?.to_owned(),
-        currencies,
-        hold_ms: row.int(5)?,
-    })
 }
 
 fn entity(row: &Row, column: usize) -> Result<EntityId, Error> {

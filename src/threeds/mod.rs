@@ -1,0 +1,1 @@
+//! Is it the cardholder? EMV 3-D Secure.
