@@ -45,7 +45,14 @@ pub struct Visitor {
 impl Drop for Visitor {
     fn drop(&mut self) {
         self.leave();
-        std::fs::remove_dir_all(&self.profile).ok();
+        // The browser's helpers write to it for a moment longer, and make it again.
+        for _ in 0..40 {
+            std::fs::remove_dir_all(&self.profile).ok();
+            std::thread::sleep(Duration::from_millis(50));
+            if !self.profile.exists() {
+                break;
+            }
+        }
     }
 }
 
