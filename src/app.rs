@@ -9,6 +9,7 @@ use crate::directory::Directory;
 use crate::proxies::Proxies;
 use crate::random::Random;
 use crate::risk::Risk;
+use crate::threeds::{self, Authenticator};
 use crate::vault::Vault;
 use crate::webhook::courier::Courier;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub struct App {
     pub bins: Bins,
     pub proxies: Proxies,
     pub sandbox: Arc<dyn Acquirer>,
+    /// The sandbox's 3DS server, and the issuer whose page it shows.
+    pub issuer: threeds::sandbox::Sandbox,
     /// Where cardholders' browsers reach this gateway; no slash at the end.
     pub checkout: Arc<str>,
     pub courier: Courier,
@@ -43,6 +46,11 @@ impl App {
     /// Who answers for this mode. Test requests never reach a live acquirer; no live acquirer is built in yet.
     pub fn acquirer(&self, live: bool) -> Option<Arc<dyn Acquirer>> {
         (!live).then(|| self.sandbox.clone())
+    }
+
+    /// Who authenticates the cardholders of this mode.
+    pub fn authenticator(&self, live: bool) -> Option<&dyn Authenticator> {
+        (!live).then_some(&self.issuer as &dyn Authenticator)
     }
 
     /// The acquirer for one request's own message, behind a line that fails as the request asked; the sandbox's only.

@@ -112,6 +112,11 @@ impl serde::Serialize for EventId {
     }
 }
 
+/// A random UUID as other protocols want one, 36 lower-case characters.
+pub fn random_uuid(random: &Random) -> String {
+    uuid::Builder::from_random_bytes(random.bytes()).into_uuid().hyphenated().to_string()
+}
+
 fn by_time(now: Millis, random: &Random) -> Uuid {
     let millis = u64::try_from(now).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &random.bytes()).into_uuid()

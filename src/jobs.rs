@@ -20,9 +20,11 @@ pub enum Kind {
     Release = 3,
     /// A merchant is told of an event. The lane is the receiver's host.
     Deliver = 4,
+    /// A cardholder's time to authenticate is over.
+    Abandon = 5,
 }
 
-pub const KINDS: [Kind; 4] = [Kind::Recover, Kind::Lapse, Kind::Release, Kind::Deliver];
+pub const KINDS: [Kind; 5] = [Kind::Recover, Kind::Lapse, Kind::Release, Kind::Deliver, Kind::Abandon];
 
 impl Kind {
     /// The label of metrics and log lines.
@@ -32,6 +34,7 @@ impl Kind {
             Kind::Lapse => "lapse",
             Kind::Release => "release",
             Kind::Deliver => "deliver",
+            Kind::Abandon => "abandon",
         }
     }
 }

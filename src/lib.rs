@@ -32,6 +32,7 @@ pub mod codes;
 pub mod error;
 pub mod id;
 pub mod json;
+pub mod language;
 pub mod money;
 pub mod proxies;
 pub mod random;

@@ -18,6 +18,16 @@ impl Currency {
         self.0.code()
     }
 
+    /// ISO 4217 numeric, three digits: `392`.
+    pub fn number(self) -> String {
+        format!("{:03}", self.0.numeric())
+    }
+
+    /// By its three digits.
+    pub fn from_number(text: &str) -> Option<Currency> {
+        iso_currency::Currency::from_numeric(text.parse().ok()?).and_then(|currency| Currency::parse(currency.code()))
+    }
+
     /// Decimals that ISO 4217 gives the currency: JPY 0, USD 2, KWD 3.
     pub fn decimals(self) -> u32 {
         u32::from(self.0.exponent().unwrap_or(0))

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The lower the rank, the deeper the layer; a module imports its own rank's modules only where the list says so.
-const RANKS: [(&str, u32); 33] = [
+const RANKS: [(&str, u32); 34] = [
     ("address", 0),
     ("card", 0),
     ("clock", 0),
@@ -12,6 +12,7 @@ const RANKS: [(&str, u32); 33] = [
     ("error", 0),
     ("id", 0),
     ("json", 0),
+    ("language", 0),
     ("money", 0),
     ("proxies", 0),
     ("random", 0),
@@ -42,7 +43,14 @@ const RANKS: [(&str, u32); 33] = [
 ];
 
 /// File and how often it calls `expose()` outside its tests.
-const EXPOSED: [(&str, usize); 3] = [("acquirer/sandbox/cards.rs", 1), ("card.rs", 1), ("vault/mod.rs", 3)];
+const EXPOSED: [(&str, usize); 5] = [
+    ("acquirer/sandbox/cards.rs", 1),
+    ("card.rs", 1),
+    // The AReq, and the sandbox's issuer, which knows its cards.
+    ("threeds/messages.rs", 1),
+    ("threeds/sandbox.rs", 1),
+    ("vault/mod.rs", 3),
+];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {

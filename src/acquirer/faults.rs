@@ -1,17 +1,21 @@
 //! What can go wrong between gateway and bank, on request: a merchant's own tests steer the sandbox for one call by the
 //! header `Fuda-Sandbox-Fault`, and see what their retry code does.
 
-use super::{Abilities, Acquirer, Ask, BoxFuture, Follow, Initiator, Operation, Outcome, Reason, StoredCredential};
+use super::{
+    Abilities, Acquirer, Ask, Authentication, BoxFuture, Follow, Initiator, Operation, Outcome, Reason,
+    StoredCredential,
+};
 use crate::card::{Expiry, Pan};
 use crate::clock::Clock;
 use crate::money::Money;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// How long after the gateway's deadline a late message reaches the bank, milliseconds: the reversal or the repeat is
 /// there first.
 const LATE_MS: u64 = 3_000;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fault {
     /// The bank never hears of it, and nobody answers.
     TimeoutBefore,
@@ -95,8 +99,21 @@ impl Faulty {
 
 /// A message that outlives the call that sent it; without the cvc, which belongs to that call alone.
 enum Kept {
-    Charge { kind: Kind, reference: String, money: Money, pan: Pan, expiry: Expiry, stored: Option<Stored> },
-    Follow { kind: Kind, reference: String, original: String, money: Money },
+    Charge {
+        kind: Kind,
+        reference: String,
+        money: Money,
+        pan: Pan,
+        expiry: Expiry,
+        stored: Option<Stored>,
+        proof: Option<Authentication>,
+    },
+    Follow {
+        kind: Kind,
+        reference: String,
+        original: String,
+        money: Money,
+    },
 }
 
 #[derive(Clone, Copy)]
@@ -114,6 +131,7 @@ struct Stored {
     initiator: Initiator,
     reason: Reason,
     from_vault: bool,
+    authenticated: bool,
 }
 
 impl Kept {
@@ -129,7 +147,9 @@ impl Kept {
                 initiator: stored.initiator,
                 reason: stored.reason,
                 from_vault: stored.from_vault,
+                authenticated: stored.authenticated,
             }),
+            proof: ask.authentication.cloned(),
         };
         let follow = |kind, follow: Follow<'_>| Kept::Follow {
             kind,
@@ -150,14 +170,16 @@ impl Kept {
 
     fn operation(&self) -> Operation<'_> {
         match self {
-            Kept::Charge { kind, reference, money, pan, expiry, stored } => {
+            Kept::Charge { kind, reference, money, pan, expiry, stored, proof } => {
                 let stored_credential = stored.map(|stored| StoredCredential {
                     initiator: stored.initiator,
                     reason: stored.reason,
                     network_transaction_id: None,
                     from_vault: stored.from_vault,
+                    authenticated: stored.authenticated,
                 });
-                let ask = Ask { reference, money: *money, pan, expiry: *expiry, cvc: None, stored_credential };
+                let (money, expiry, authentication) = (*money, *expiry, proof.as_ref());
+                let ask = Ask { reference, money, pan, expiry, cvc: None, stored_credential, authentication };
                 match kind {
                     Kind::Authorize => Operation::Authorize(ask),
                     Kind::Verify => Operation::Verify(ask),

@@ -7,6 +7,7 @@ pub mod sandbox;
 use crate::card::{Cvc, Expiry, Pan};
 use crate::money::Money;
 use crate::response_codes::{self, OutcomeClass};
+use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
 
@@ -85,6 +86,22 @@ pub struct Ask<'a> {
     pub expiry: Expiry,
     pub cvc: Option<&'a Cvc>,
     pub stored_credential: Option<StoredCredential<'a>>,
+    /// What proves that the cardholder was authenticated for this charge.
+    pub authentication: Option<&'a Authentication>,
+}
+
+/// The proof of a 3-D Secure authentication, as a bank wants it (EMV 3-D Secure 2.2, table A.1; ISO 8583 carries it in
+/// private fields).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authentication {
+    /// Electronic commerce indicator, two digits.
+    pub eci: String,
+    /// Cardholder authentication verification value, 20 bytes in base64.
+    pub cavv: String,
+    /// The directory server's transaction id, a UUID.
+    pub directory_id: String,
+    /// Of the protocol: `2.2.0`.
+    pub version: String,
 }
 
 /// The card schemes' stored-credential framework: who asks, and which earlier charge the cardholder agreed to.
@@ -96,6 +113,8 @@ pub struct StoredCredential<'a> {
     pub network_transaction_id: Option<&'a str>,
     /// The card comes from the vault, not from this request.
     pub from_vault: bool,
+    /// It was stored in a charge that the cardholder authenticated.
+    pub authenticated: bool,
 }
 
 /// Customer-initiated (CIT) or merchant-initiated (MIT).
@@ -105,7 +124,8 @@ pub enum Initiator {
     Merchant = 2,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Reason {
     Recurring = 1,
     Unscheduled = 2,

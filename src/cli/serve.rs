@@ -21,6 +21,7 @@ use crate::pay::recover;
 use crate::pay::transaction::Details;
 use crate::risk::Risk;
 use crate::telemetry;
+use crate::threeds;
 use crate::tls;
 use crate::webhook::courier::{Courier, Machine};
 use axum_server::Handle;
@@ -109,9 +110,11 @@ fn lock_sqlite(config: &Config, store: &Store) -> Result<Option<std::fs::File>, 
 
 /// `listens`: the base URL of this gateway's own address.
 pub async fn make_app(config: &Config, store: Store, listens: &str) -> Result<App, Error> {
+    let checkout = config.checkout_url.as_deref().unwrap_or(listens).trim_end_matches('/');
     let sandbox = Sandbox::open(&config.sandbox_bank, &store.clock, &store.random).await;
     let sandbox =
         sandbox.map_err(|error| error.context(&format!("the sandbox bank {}", config.sandbox_bank.display())))?;
+    let books = sandbox.books();
     let private = private_webhooks(config, store.directory.has_live_keys())?;
     let courier = Courier::new(Arc::new(Machine), &tls::client()?, &config.webhook_ports, private, &store.clock);
     let app = App {
@@ -122,7 +125,8 @@ pub async fn make_app(config: &Config, store: Store, listens: &str) -> Result<Ap
         vault: store.vault,
         directory: store.directory,
         sandbox: Arc::new(sandbox),
-        checkout: config.checkout_url.as_deref().unwrap_or(listens).trim_end_matches('/').into(),
+        checkout: checkout.into(),
+        issuer: threeds::sandbox::Sandbox::new(books, checkout, &store.clock, &store.random),
         courier,
         nudge: Arc::default(),
         clock: store.clock,
@@ -181,6 +185,8 @@ async fn make_sandbox(app: &App) -> Result<(NewMerchant, TokenId), Error> {
         claim: None,
         request_id: id::request_id(app.clock.now(), &app.random),
         fault: None,
+        steer: None,
+        browser: None,
         body: Node::Null,
     };
     let answer = charge(app, request, CardSource::Card { card, cvc: None, store: true }).await?;

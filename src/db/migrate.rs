@@ -18,6 +18,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 4, name: "risk", sql: include_str!("../../migrations/0004_risk.sql") },
     Migration { version: 5, name: "bins", sql: include_str!("../../migrations/0005_bins.sql") },
     Migration { version: 6, name: "cardholder", sql: include_str!("../../migrations/0006_cardholder.sql") },
+    Migration { version: 7, name: "links", sql: include_str!("../../migrations/0007_links.sql") },
 ];
 
 #[derive(Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Merchants: how they are made, changed and read.
 
+use super::look::Look;
 use super::policy::ThreeDs;
 use super::{BUMP, Caller, Directory, entity, new_webhook_secret};
 use crate::audit::Deed;
@@ -21,6 +22,7 @@ pub struct Merchant {
     /// How long an authorization holds the money, milliseconds.
     pub hold_ms: i64,
     pub three_ds: ThreeDs,
+    pub look: Look,
 }
 
 pub struct MerchantSpec {
@@ -49,7 +51,7 @@ pub struct NewMerchant {
 impl Directory {
     pub async fn merchants(&self) -> Result<Vec<Merchant>, Error> {
         let sql = "SELECT id, entity_id, legal_name, country, currencies, hold_ms, three_ds, \
-                   three_ds_unavailable FROM merchants ORDER BY number";
+                   three_ds_unavailable, page_accent, page_logo, page_frames FROM merchants ORDER BY number";
         self.db.rows(sql, vec![]).await?.iter().map(merchant_from).collect()
     }
 
@@ -137,5 +139,6 @@ fn merchant_from(row: &Row) -> Result<Merchant, Error> {
         hold_ms: row.int(5)?,
         three_ds: ThreeDs::from_texts(row.text(6)?, row.text(7)?)
             .ok_or_else(|| Error::internal("a merchant's 3-D Secure policy is not one that this version knows"))?,
+        look: Look::from_columns(row.opt_text(8)?, row.opt_text(9)?, row.text(10)?),
     })
 }

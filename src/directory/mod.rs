@@ -1,6 +1,7 @@
 //! Who may call: entities, their merchants and key pairs. The whole directory is small and stands in memory; every
 //! process reads it again within a second of a change ([`REFRESH_MS`]), so a revoked key is revoked everywhere.
 
+pub mod look;
 mod merchant;
 mod policy;
 

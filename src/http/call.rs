@@ -8,6 +8,7 @@ use crate::directory::{Access, Caller};
 use crate::error::Error;
 use crate::id::RequestId;
 use crate::json::{Node, wrong_body};
+use crate::language::prefers_japanese;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -43,6 +44,8 @@ pub struct Call {
     pub idempotency_key: Option<String>,
     /// `Fuda-Sandbox-Fault`, as it came.
     pub sandbox_fault: Option<String>,
+    /// `Fuda-Sandbox-Authentication`, as it came.
+    pub sandbox_authentication: Option<String>,
     pub japanese: bool,
 }
 
@@ -71,7 +74,11 @@ impl FromRequestParts<App> for Call {
                 visited_ip: visited_ip(parts, app),
                 idempotency_key: parts.headers.get("idempotency-key").map(|key| lossless(key.as_bytes())),
                 sandbox_fault: parts.headers.get("fuda-sandbox-fault").map(|word| lossless(word.as_bytes())),
-                japanese: prefers_japanese(&parts.headers),
+                sandbox_authentication: parts
+                    .headers
+                    .get("fuda-sandbox-authentication")
+                    .map(|word| lossless(word.as_bytes())),
+                japanese: text("accept-language").is_some_and(prefers_japanese),
             }),
         }
     }
@@ -90,29 +97,6 @@ fn visited_ip(parts: &Parts, app: &App) -> String {
     let Some(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>() else { return String::new() };
     let headers: Vec<&[u8]> = parts.headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes).collect();
     app.proxies.caller(peer.0.ip(), headers.into_iter()).to_string()
-}
-
-/// Whether `ja` stands in `Accept-Language` with a weight above every other language's.
-fn prefers_japanese(headers: &HeaderMap) -> bool {
-    let Some(text) = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()) else { return false };
-    let mut best = (0, false);
-    for part in text.split(',').take(20) {
-        let mut pieces = part.split(';');
-        let tag = pieces.next().unwrap_or_default().trim().to_ascii_lowercase();
-        let weight = pieces.find_map(|piece| piece.trim().strip_prefix("q=")).map_or(1000, thousandths);
-        if weight > best.0 {
-            best = (weight, tag == "ja" || tag.starts_with("ja-"));
-        }
-    }
-    best.1
-}
-
-/// `0.8` as 800; anything else counts as nothing.
-fn thousandths(text: &str) -> u32 {
-    let (whole, rest) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
-    let digits: String = rest.chars().chain("000".chars()).take(3).collect();
-    let whole: u32 = whole.parse().unwrap_or(0);
-    (whole.min(1) * 1000 + digits.parse::<u32>().unwrap_or(0)).min(1000)
 }
 
 /// A call with a JSON object for a body.

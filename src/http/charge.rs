@@ -2,9 +2,8 @@
 
 use super::answer::About;
 use super::call::{Call, Posted};
-use super::flow::{Begun, body_text, check_headers, claim, detached};
+use super::flow::{Begun, Steering, body_text, check_headers, claim, detached};
 use super::{fields, shape};
-use crate::acquirer::faults::Fault;
 use crate::acquirer::{Initiator, Reason};
 use crate::app::App;
 use crate::card::{Card, Cvc, Expiry, Pan, PanError, contains_any_number, contains_number};
@@ -17,6 +16,7 @@ use crate::money::{Currency, Money};
 use crate::pay::charge::{CardSource, ChargeRequest, Purpose, charge};
 use crate::pay::idempotency::{self, Claim};
 use crate::pay::transaction::{Address, Details, ReturnUrl};
+use crate::threeds::messages::Browser;
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub async fn authorization(State(app): State<App>, posted: Posted) -> Response {
     run(app, posted, Purpose::Authorization, "authorization").await
 }
 
-// Cards that need no 3-D Secure are answered alike on v2; those that do are declined softly (ERR1009).
+// Where 3-D Secure is asked for, v2 answers with a redirect; where not, as the first two.
 pub async fn payment_v2(State(app): State<App>, posted: Posted) -> Response {
     run(app, posted, Purpose::Purchase, "paymentv2").await
 }
@@ -86,7 +86,9 @@ async fn begin(app: &App, posted: Posted, purpose: Purpose, endpoint: &'static s
         let earlier = idempotency::replay(app, claim.as_ref()).await?;
         return earlier.map(Begun::Answered).ok_or_else(|| Error::new(code));
     }
-    let (request, source) = checked.into_request(call, merchant, purpose, body, claim)?;
+    let (mut request, source) = checked.into_request(call, merchant, purpose, body, claim)?;
+    // Only a v2 caller has a browser that it can send to the issuer.
+    request.browser = endpoint.ends_with("v2").then(|| browser(&request.body));
     charge(app, request, source).await.map(Begun::Answered)
 }
 
@@ -97,7 +99,7 @@ struct Checked {
     cvc: Option<Cvc>,
     expiry: Option<Expiry>,
     token: Option<TokenId>,
-    fault: Option<Fault>,
+    steering: Steering,
     /// ERR1001 or ERR1002, when nothing else is wrong.
     only_fault: Option<Code>,
 }
@@ -106,7 +108,7 @@ impl Checked {
     fn of(call: &Call, table: &[shape::Field], body: &Node, purpose: Purpose, now: i64) -> Result<Checked, Error> {
         let mut errors = Vec::new();
         shape::check(table, body, "", &mut errors);
-        let fault = check_headers(call, &mut errors);
+        let steering = check_headers(call, &mut errors);
         check_amount(body, &mut errors);
         check_urls(call, body, &mut errors);
         let token = check_source(body, purpose, &mut errors);
@@ -121,11 +123,11 @@ impl Checked {
         let cvc = check_cvc(card, pan.as_ref().ok(), &mut errors);
         check_texts(body, pan.as_ref().ok(), &mut errors);
         if errors.is_empty() && card_faults.len() == 1 {
-            return Ok(Checked { pan, cvc, expiry, token, fault, only_fault: Some(card_faults[0].0) });
+            return Ok(Checked { pan, cvc, expiry, token, steering, only_fault: Some(card_faults[0].0) });
         }
         errors.extend(card_faults.into_iter().map(|(_, fault)| fault));
         if errors.is_empty() {
-            Ok(Checked { pan, cvc, expiry, token, fault, only_fault: None })
+            Ok(Checked { pan, cvc, expiry, token, steering, only_fault: None })
         } else {
             Err(Error::fields(errors))
         }
@@ -170,7 +172,9 @@ impl Checked {
             details: details(&body, call.visited_ip),
             claim,
             request_id: call.request_id,
-            fault: self.fault,
+            fault: self.steering.fault,
+            steer: self.steering.steer,
+            browser: None,
             body,
         };
         Ok((request, source))
@@ -334,6 +338,29 @@ fn details(body: &Node, visited_ip: String) -> Details {
         },
         time_zone: text(body, "time_zone"),
         ..Details::default()
+    }
+}
+
+/// What `browser_info` says, for the issuer; the challenge window is 05, the full screen, where it says nothing.
+fn browser(body: &Node) -> Browser {
+    let info = body.get("browser_info");
+    let text = |name: &str| {
+        let node = info?.get(name)?;
+        let bool = node.bool().map(|bool| bool.to_string());
+        node.text_or_number().map(str::to_owned).or(bool).filter(|text| !text.is_empty())
+    };
+    let window = text("challengeWindow").filter(|text| matches!(text.as_str(), "01" | "02" | "03" | "04" | "05"));
+    Browser {
+        accept: text("acceptHeader"),
+        ip: None,
+        java: text("javaEnabled").map(|text| text == "true"),
+        javascript: info.map(|_| true),
+        language: text("language"),
+        color_depth: text("screenColorDepth"),
+        screen_height: text("screenHeight"),
+        screen_width: text("screenWidth"),
+        user_agent: text("userAgent"),
+        window,
     }
 }
 

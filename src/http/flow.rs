@@ -10,6 +10,7 @@ use crate::error::{Error, FieldError};
 use crate::json::{Canonical, Node};
 use crate::pay::Answer;
 use crate::pay::idempotency::Claim;
+use crate::threeds::{STEERS, Steer};
 use axum::response::Response;
 use std::future::Future;
 
@@ -36,20 +37,34 @@ pub async fn detached(
     }
 }
 
+/// What the sandbox was asked to do with one request.
+#[derive(Clone, Copy, Default)]
+pub struct Steering {
+    pub fault: Option<Fault>,
+    pub steer: Option<Steer>,
+}
+
 /// What the headers of a request say wrong, and the fault that it asks the sandbox for; with a live key the header is one
 /// of the unknown ones, which are ignored.
-pub fn check_headers(call: &Call, errors: &mut Vec<FieldError>) -> Option<Fault> {
+pub fn check_headers(call: &Call, errors: &mut Vec<FieldError>) -> Steering {
     if call.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.chars().count() > KEY_LIMIT) {
         errors.push(FieldError::new("Idempotency-Key", "too_long", "Send 1 to 255 characters."));
     }
-    let word = call.sandbox_fault.as_deref().filter(|_| !call.caller.live)?;
-    let fault = Fault::parse(word);
-    if fault.is_none() {
-        let words: Vec<&str> = FAULTS.iter().map(|(word, _)| *word).collect();
-        let message = format!("Send one of: {}.", words.join(", "));
-        errors.push(FieldError::new("Fuda-Sandbox-Fault", "unknown", message));
+    if call.caller.live {
+        return Steering::default();
     }
-    fault
+    let mut unknown = |header: &str, words: Vec<&str>| {
+        errors.push(FieldError::new(header, "unknown", format!("Send one of: {}.", words.join(", "))));
+    };
+    let fault = call.sandbox_fault.as_deref().map(Fault::parse);
+    if fault == Some(None) {
+        unknown("Fuda-Sandbox-Fault", FAULTS.iter().map(|(word, _)| *word).collect());
+    }
+    let steer = call.sandbox_authentication.as_deref().map(Steer::parse);
+    if steer == Some(None) {
+        unknown("Fuda-Sandbox-Authentication", STEERS.iter().map(|(word, _)| *word).collect());
+    }
+    Steering { fault: fault.flatten(), steer: steer.flatten() }
 }
 
 pub fn body_text<'a>(body: &'a Node, name: &str) -> &'a str {

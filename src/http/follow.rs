@@ -42,7 +42,7 @@ async fn begin(app: &App, posted: Posted, kind: Kind, endpoint: &'static str) ->
     };
     let mut errors = Vec::new();
     shape::check(table, &body, "", &mut errors);
-    let fault = check_headers(&call, &mut errors);
+    let fault = check_headers(&call, &mut errors).fault;
     let notes = body_text(&body, "notes");
     if contains_any_number(notes) {
         let message = "This text contains a card number. Remove it: it would be stored in the clear.";

@@ -2,24 +2,29 @@
 //! the whole program; it runs in a task of its own, so a client that hangs up changes nothing.
 
 use super::attempts::{self, Message};
+use super::authenticate::{self, Asked};
 use super::idempotency::{self, Claim};
+use super::instrument::{self, Instrument};
 use super::outcome::{self, Flow};
 use super::refusal::Refusal;
 use super::tokens::{self, StoredCard};
 use super::transaction::{Details, Kind, Source, State, Transaction};
-use super::{Answer, store};
+use super::{Answer, store, waiting};
 use crate::acquirer::faults::Fault;
-use crate::acquirer::{Acquirer, Ask, Initiator, Operation, Outcome, Reason, StoredCredential};
+use crate::acquirer::{Acquirer, Initiator, Reason};
 use crate::app::App;
-use crate::card::{Card, Cvc, Pan, contains_number};
+use crate::card::{Card, Cvc, Pan};
 use crate::codes::Code;
 use crate::db::Written;
 use crate::directory::{Caller, Merchant};
-use crate::error::{Error, FieldError};
+use crate::error::Error;
 use crate::id::{TokenId, TransactionId};
+use crate::jobs;
 use crate::json::Node;
 use crate::money::Money;
 use crate::risk::{self, Verdict};
+use crate::threeds::Steer;
+use crate::threeds::messages::Browser;
 use crate::vault::{Bound, Owner};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -56,18 +61,12 @@ pub struct ChargeRequest {
     pub request_id: String,
     /// What the sandbox's line does to this request's message.
     pub fault: Option<Fault>,
+    /// How the sandbox's directory answers.
+    pub steer: Option<Steer>,
+    /// The cardholder's browser, where it can be sent to the issuer (v2 and the hosted page).
+    pub browser: Option<Browser>,
     /// The request as it came: for a token its texts are searched for the card's own number.
     pub body: Node,
-}
-
-/// The card in memory, for one message to the bank.
-struct Instrument {
-    card: Card,
-    cvc: Option<Cvc>,
-    /// The token that was charged, with what its row says.
-    stored: Option<StoredCard>,
-    /// The token that is made if the charge is approved.
-    to_store: Option<TokenId>,
 }
 
 pub async fn charge(app: &App, request: ChargeRequest, source: CardSource) -> Result<Answer, Error> {
@@ -75,30 +74,43 @@ pub async fn charge(app: &App, request: ChargeRequest, source: CardSource) -> Re
         return Ok(answer);
     }
     let acquirer = app.steered(request.caller.live, request.fault).ok_or_else(|| Error::new(Code::Err1015))?;
-    let instrument = instrument(app, &request, source).await?;
-    let intent = match begin(app, &request, &instrument, acquirer.as_ref()).await? {
+    let mut instrument = instrument::bring(app, &request, source).await?;
+    let intent = match begin(app, &request, &mut instrument, acquirer.as_ref()).await? {
         Begun::Intent(intent) => *intent,
-        Begun::Refused(answer) => return Ok(answer),
+        Begun::Waiting(answer) | Begun::Refused(answer) => return Ok(answer),
         // Another request took the key between our look-up and our write.
         Begun::KeyTaken => {
             return idempotency::replay(app, request.claim.as_ref()).await?.ok_or_else(|| Error::new(Code::Err1008));
         }
     };
-    outcome::refuse_stale(app, &intent, acquirer.abilities().deadline_ms)?;
-    let answered = send(app, &request, &instrument, &intent, acquirer.as_ref()).await;
+    finish(app, &request, &instrument, &intent, acquirer.as_ref()).await
+}
+
+/// From a durable intent to its end.
+pub async fn finish(
+    app: &App,
+    request: &ChargeRequest,
+    instrument: &Instrument,
+    intent: &Transaction,
+    acquirer: &dyn Acquirer,
+) -> Result<Answer, Error> {
+    outcome::refuse_stale(app, intent, acquirer.abilities().deadline_ms)?;
+    let answered = instrument::send(app, request, instrument, intent, acquirer).await;
     let flow = Flow {
         app,
         merchant: &request.merchant,
         request_id: &request.request_id,
         claim: request.claim.as_ref(),
-        intent: &intent,
+        intent,
         parent: None,
     };
-    outcome::conclude(&flow, answered, |after| ended(app, &request, &instrument, after)).await
+    outcome::conclude(&flow, answered, |after| instrument::ended(app, request, instrument, after)).await
 }
 
 enum Begun {
     Intent(Box<Transaction>),
+    /// The cardholder's browser has to go somewhere first: the answer says where.
+    Waiting(Answer),
     Refused(Answer),
     KeyTaken,
 }
@@ -107,7 +119,7 @@ enum Begun {
 async fn begin(
     app: &App,
     request: &ChargeRequest,
-    instrument: &Instrument,
+    instrument: &mut Instrument,
     acquirer: &dyn Acquirer,
 ) -> Result<Begun, Error> {
     let ip = risk::public_ip(request.details.customer_ip.as_deref());
@@ -121,9 +133,16 @@ async fn begin(
     let verdict = judged(app, request, &instrument.card.pan, ip).await?;
     let mut intent = draft(app, request, instrument, acquirer);
     intent.details.risk = verdict.note.kept();
-    let (intent, code) = match verdict.code {
+    let code = match verdict.code {
+        Some(code) => Some(code),
+        None => authenticated(app, request, instrument, &mut intent, acquirer).await?,
+    };
+    let (intent, code) = match code {
         Some(code) => (intent, code),
         None => match write_intent(app, request, instrument, intent, verdict, acquirer.name()).await? {
+            Intent::Written(intent) if intent.state == State::Waiting => {
+                return Ok(Begun::Waiting(waiting::answer(app, &intent)));
+            }
             Intent::Written(intent) => return Ok(Begun::Intent(intent)),
             Intent::KeyTaken => return Ok(Begun::KeyTaken),
             Intent::Refused(intent, code) => (*intent, code),
@@ -132,6 +151,35 @@ async fn begin(
     let claim = request.claim.as_ref();
     let refusal = Refusal { app, merchant: &request.merchant, request_id: &request.request_id, claim, parent: None };
     Ok(refusal.record(intent, code).await?.map_or(Begun::KeyTaken, Begun::Refused))
+}
+
+/// Asks the issuer, where that is wanted. The code that ends the charge, if that is what came of it.
+async fn authenticated(
+    app: &App,
+    request: &ChargeRequest,
+    instrument: &mut Instrument,
+    intent: &mut Transaction,
+    acquirer: &dyn Acquirer,
+) -> Result<Option<Code>, Error> {
+    match authenticate::ask(app, request, &instrument.card, intent).await? {
+        Asked::GoOn(result) => {
+            intent.details.three_d_secure = result;
+            // The issuer's answer took its time; the bank's begins now.
+            intent.settle_after = Some(outcome::settle_after(app, acquirer.abilities().deadline_ms));
+            Ok(None)
+        }
+        Asked::Failed(result) => {
+            intent.details.three_d_secure = Some(result);
+            Ok(Some(Code::Err1009))
+        }
+        Asked::Challenge(waits) => {
+            instrument.cvc = None;
+            intent.state = State::Waiting;
+            intent.settle_after = None;
+            intent.details.waits = Some(waits);
+            Ok(None)
+        }
+    }
 }
 
 async fn judged(app: &App, request: &ChargeRequest, pan: &Pan, ip: Option<IpAddr>) -> Result<Verdict, Error> {
@@ -153,41 +201,6 @@ async fn judged(app: &App, request: &ChargeRequest, pan: &Pan, ip: Option<IpAddr
         now: app.database_now(),
     };
     app.risk.assess(&app.db, &charge).await
-}
-
-/// Brings the card into memory: the request's own, or the token's, opened.
-async fn instrument(app: &App, request: &ChargeRequest, source: CardSource) -> Result<Instrument, Error> {
-    match source {
-        CardSource::Card { card, cvc, store } => {
-            let to_store = store.then(|| TokenId::new(&app.random));
-            Ok(Instrument { card, cvc, stored: None, to_store })
-        }
-        CardSource::Token(id) => {
-            let stored = tokens::for_charge(app, request.caller, id, &request.merchant.id).await?;
-            let stored = stored.ok_or_else(|| Error::new(Code::Err1003))?;
-            let card = stored.open(&app.vault, request.caller)?;
-            refuse_own_number(&request.body, &card)?;
-            if request.initiator == Initiator::Merchant && stored.network_transaction_id.is_none() {
-                return Err(Error::field(
-                    "payment_method.initiator",
-                    "first_charge_must_be_customer",
-                    "This merchant has not charged this card yet: its first charge must be the customer's.",
-                ));
-            }
-            Ok(Instrument { card, cvc: None, stored: Some(stored), to_store: None })
-        }
-    }
-}
-
-fn refuse_own_number(body: &Node, card: &Card) -> Result<(), Error> {
-    let mut wrong = Vec::new();
-    body.each_text("", &mut |path, text| {
-        if contains_number(text, &card.pan) {
-            let message = "This text contains the card's number. Remove it: it would be stored in the clear.";
-            wrong.push(FieldError::new(path, "contains_card_number", message));
-        }
-    });
-    if wrong.is_empty() { Ok(()) } else { Err(Error::fields(wrong)) }
 }
 
 enum Intent {
@@ -219,7 +232,13 @@ async fn write_intent(
     let counts = writes.len();
     writes.extend(verdict.writes());
     writes.push(store::insert(&intent, Some(sealed))?);
-    writes.push(attempts::first(intent.id, acquirer, Message::Charge, intent.created_at));
+    if let Some(waits) = &intent.details.waits {
+        writes.push(jobs::enqueue(jobs::Kind::Abandon, intent.id, waits.until));
+        let claim = request.claim.as_ref();
+        writes.extend(claim.map(|claim| claim.redirected(intent.id, &waiting::answer(app, &intent))));
+    } else {
+        writes.push(attempts::first(intent.id, acquirer, Message::Charge, intent.created_at));
+    }
     match app.db.write(writes).await? {
         Written::Applied(rows) => {
             // The token's guard answers with a row of its own; the number is the last row's.
@@ -273,77 +292,4 @@ fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument, acquirer: 
         refunded_minor: 0,
         unresolved: 0,
     }
-}
-
-/// The charge as the bank is asked for it.
-async fn send(
-    app: &App,
-    request: &ChargeRequest,
-    instrument: &Instrument,
-    intent: &Transaction,
-    acquirer: &dyn Acquirer,
-) -> Outcome {
-    let reference = intent.id.to_string();
-    let earlier = instrument.stored.as_ref().and_then(|stored| stored.network_transaction_id.as_deref());
-    let stored_credential =
-        (instrument.stored.is_some() || instrument.to_store.is_some()).then_some(StoredCredential {
-            initiator: request.initiator,
-            reason: request.reason,
-            network_transaction_id: earlier,
-            from_vault: instrument.stored.is_some(),
-        });
-    let ask = Ask {
-        reference: &reference,
-        money: intent.money,
-        pan: &instrument.card.pan,
-        expiry: instrument.card.expiry,
-        cvc: instrument.cvc.as_ref(),
-        stored_credential,
-    };
-    let operation = match request.purpose {
-        Purpose::Purchase => Operation::Purchase(ask),
-        Purpose::Authorization => Operation::Authorize(ask),
-        Purpose::StoreCard => Operation::Verify(ask),
-    };
-    attempts::ask(app, acquirer, operation).await
-}
-
-/// What the end of a charge adds: the token that was to be made, the use of the one that was charged, or a decline that
-/// counts against its source.
-fn ended(
-    app: &App,
-    request: &ChargeRequest,
-    instrument: &Instrument,
-    after: &Transaction,
-) -> Result<outcome::Extra, Error> {
-    match after.state {
-        State::Approved => approved(app, request, instrument, after),
-        State::Declined if instrument.stored.is_none() => {
-            let ip = risk::public_ip(request.details.customer_ip.as_deref());
-            let rows = app.risk.declined(request.caller, &instrument.card.pan, ip, app.database_now());
-            Ok(outcome::Extra { rows, answer: None })
-        }
-        _ => Ok(outcome::Extra::default()),
-    }
-}
-
-fn approved(
-    app: &App,
-    request: &ChargeRequest,
-    instrument: &Instrument,
-    after: &Transaction,
-) -> Result<outcome::Extra, Error> {
-    let network = after.network_transaction_id.as_deref();
-    let rows = match (&instrument.stored, instrument.to_store) {
-        (Some(stored), _) => stored.used(&request.merchant.id, network, app.clock.now()),
-        (None, Some(id)) => tokens::insert(app, id, &instrument.card, after)?,
-        (None, None) => Vec::new(),
-    };
-    let answer = match (request.purpose, instrument.to_store) {
-        (Purpose::StoreCard, Some(token)) => {
-            Some(tokens::stored_answer(app, request.caller, token, &instrument.card, after)?)
-        }
-        _ => None,
-    };
-    Ok(outcome::Extra { rows, answer })
 }

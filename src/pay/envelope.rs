@@ -9,6 +9,7 @@ use crate::error::FieldError;
 use crate::id::{TokenId, TransactionId};
 use crate::money::Money;
 use crate::response_codes;
+use crate::threeds::Authenticated;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -107,6 +108,9 @@ pub struct PaymentDetails {
     pub payment_method: &'static str,
     pub scheme: &'static str,
     pub card: CardOut,
+    /// Charges whose cardholder's issuer was asked only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub three_d_secure: Option<ThreeDSecure>,
     pub additional_data: AdditionalData,
 }
 
@@ -120,6 +124,20 @@ pub struct CardOut {
     pub exp_month: String,
     #[schema(example = "30")]
     pub exp_year: String,
+}
+
+/// What came of the cardholder's authentication (EMV 3-D Secure).
+#[derive(Serialize, ToSchema)]
+pub struct ThreeDSecure {
+    /// `Y` authenticated, `A` attempted, `N` not authenticated, `R` rejected, `U` not possible.
+    pub status: &'static str,
+    /// Electronic commerce indicator.
+    pub eci: Option<String>,
+    #[schema(example = "2.2.0")]
+    pub version: String,
+    pub ds_transaction_id: Option<String>,
+    /// Whether the issuer answers for fraud.
+    pub liability_shift: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -211,7 +229,7 @@ pub fn told(transaction: &Transaction, merchant: &Merchant) -> String {
 /// The answer to a question about a transaction (contract 4.3). `refunded_minor`: of a captured hold that of its capture.
 pub fn status(transaction: &Transaction, merchant: &Merchant, refunded_minor: i64, japanese: bool) -> Envelope {
     let mut envelope = envelope(transaction, merchant, 200);
-    if matches!(transaction.state, State::Pending | State::Unknown) {
+    if matches!(transaction.state, State::Pending | State::Waiting | State::Unknown) {
         envelope.payment_details.response_code = 578;
         envelope.gateway_response = GatewayResponse::of(Code::Err1016);
     }
@@ -271,12 +289,23 @@ fn envelope(transaction: &Transaction, merchant: &Merchant, status_code: u16) ->
                 exp_month: transaction.expiry.month_text(),
                 exp_year: transaction.expiry.year_text(),
             },
+            three_d_secure: transaction.details.three_d_secure.as_ref().map(three_d_secure),
             additional_data: AdditionalData { payment_data_source: PaymentDataSource { r#type: "card" } },
         },
         transaction_details: details(transaction),
         risk_details_hyphen: None,
         risk_details: None,
         request_id: None,
+    }
+}
+
+fn three_d_secure(result: &Authenticated) -> ThreeDSecure {
+    ThreeDSecure {
+        status: result.status.name(),
+        eci: result.eci.clone(),
+        version: result.version.clone(),
+        ds_transaction_id: result.directory_id.clone(),
+        liability_shift: result.proves(),
     }
 }
 

@@ -304,6 +304,10 @@ fn followed(lines: &mut Lines, child: &Transaction) {
 fn result(lines: &mut Lines, found: &Transaction, at: Millis) {
     let code = found.code.map_or("", Code::name);
     let (en, ja) = match found.state {
+        State::Waiting => (
+            "It waits for the cardholder: the issuer asks in the browser.".to_owned(),
+            "カード会員の本人認証待ち。".to_owned(),
+        ),
         State::Pending => ("It is being made right now.".to_owned(), "処理中。".to_owned()),
         State::Unknown if found.is_charge() => (
             format!("The caller was told {code}: the charge is being reversed and can never become approved."),
@@ -367,6 +371,9 @@ fn waits(lines: &mut Lines, job: &Planned, now: Millis) {
             format!("{at} に銀行へ再度確認。これまでの試行 {attempts} 回。"),
         ),
         Some(jobs::Kind::Lapse) => (format!("The hold ends at {at}."), format!("オーソリの期限は {at}。")),
+        Some(jobs::Kind::Abandon) => {
+            (format!("The cardholder's time ends at {at}."), format!("本人認証の期限は {at}。"))
+        }
         _ => (format!("The hold's remainder is released at {at}."), format!("{at} にオーソリの残額を解放。")),
     };
     // Behind everything that has happened.

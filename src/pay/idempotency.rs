@@ -13,6 +13,11 @@ use crate::id::TransactionId;
 /// How long a key is remembered, milliseconds: 24 hours.
 const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 
+/// `settled` of a row: the answer is the final one, or the redirect of a charge that still waits. 0: it runs, or its result is
+/// not known.
+const SETTLED: i64 = 1;
+const REDIRECTED: i64 = 2;
+
 /// How many forgotten keys one sweep removes; the rest waits for the next sweep.
 const PURGED_AT_ONCE: i64 = 1_000;
 
@@ -57,8 +62,12 @@ impl Claim {
 
     /// Part of a write that begins and ends a transaction: the answer's `ref` is the row's (see `Answer::with_reference`).
     pub fn answered_at_once(&self, id: TransactionId, answer: &Answer) -> Stmt {
+        self.with_reference(id, answer, SETTLED)
+    }
+
+    fn with_reference(&self, id: TransactionId, answer: &Answer, settled: i64) -> Stmt {
         Stmt::new(
-            "UPDATE idempotency SET settled = 1, status = $5, answer = (SELECT replace($6, '\"ref\":0,', \
+            "UPDATE idempotency SET settled = $7, status = $5, answer = (SELECT replace($6, '\"ref\":0,', \
              '\"ref\":' || CAST(ref AS TEXT) || ',') FROM transactions WHERE id = $4) \
              WHERE entity_id = $1 AND live = $2 AND key_digest = $3 AND transaction_id = $4",
             args![
@@ -67,9 +76,15 @@ impl Claim {
                 self.key_digest,
                 id,
                 i64::from(answer.status),
-                answer.body.as_str()
+                answer.body.as_str(),
+                settled
             ],
         )
+    }
+
+    /// Part of the write of a charge that waits for its cardholder: the redirect is given again while it is pending.
+    pub fn redirected(&self, id: TransactionId, answer: &Answer) -> Stmt {
+        self.with_reference(id, answer, REDIRECTED)
     }
 
     /// A refusal that records nothing does not keep the key.
@@ -84,9 +99,18 @@ impl Claim {
 /// Part of the recovery's write: the first final answer stands if one was given, else this one.
 pub fn settle(id: TransactionId, answer: &Answer) -> Stmt {
     Stmt::new(
-        "UPDATE idempotency SET settled = 1, status = COALESCE(status, $2), answer = COALESCE(answer, $3) \
-         WHERE transaction_id = $1",
+        "UPDATE idempotency SET settled = 1, status = CASE WHEN settled = 2 THEN $2 ELSE COALESCE(status, $2) END, \
+         answer = CASE WHEN settled = 2 THEN $3 ELSE COALESCE(answer, $3) END WHERE transaction_id = $1",
         args![id, i64::from(answer.status), answer.body.as_str()],
+    )
+}
+
+/// Part of the outcome's write of a charge that has waited: its answer takes the redirect's place. `settled` as for
+/// [`Claim::answered`].
+pub fn ended(id: TransactionId, answer: &Answer, settled: bool) -> Stmt {
+    Stmt::new(
+        "UPDATE idempotency SET settled = $2, status = $3, answer = $4 WHERE transaction_id = $1",
+        args![id, settled, i64::from(answer.status), answer.body.as_str()],
     )
 }
 
@@ -100,7 +124,7 @@ pub fn reopen(id: TransactionId) -> Stmt {
 pub fn first_answer(id: TransactionId, answer: &Answer) -> Stmt {
     Stmt::new(
         "UPDATE idempotency SET status = COALESCE(status, $2), answer = COALESCE(answer, $3) \
-         WHERE transaction_id = $1 RETURNING answer",
+         WHERE transaction_id = $1 AND settled <> 2 RETURNING answer",
         args![id, i64::from(answer.status), answer.body.as_str()],
     )
 }
@@ -120,7 +144,7 @@ pub async fn look_up(app: &App, claim: &Claim) -> Result<Option<Answer>, Error> 
                WHERE entity_id = $1 AND live = $2 AND key_digest = $3";
     let rows = app.db.rows(sql, args![claim.caller.entity, claim.caller.live, claim.key_digest]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
-    let settled = row.bool(2)?;
+    let (settled, redirected) = (row.int(2)? == SETTLED, row.int(2)? == REDIRECTED);
     if settled && row.int(5)? <= app.clock.now() {
         return Ok(None);
     }
@@ -128,7 +152,7 @@ pub async fn look_up(app: &App, claim: &Claim) -> Result<Option<Answer>, Error> 
         return Err(Error::new(Code::Err1007));
     }
     let id = TransactionId::from_bytes(row.bytes(1)?);
-    match (settled, row.opt_int(3)?, row.opt_text(4)?) {
+    match (settled || redirected, row.opt_int(3)?, row.opt_text(4)?) {
         (true, Some(status), Some(body)) => {
             Ok(Some(Answer { status: u16::try_from(status).unwrap_or(500), body: body.to_owned(), replayed: true }))
         }

@@ -1,9 +1,11 @@
-//! The payment: what it is (`transaction`, `state`), how it goes (`charge`), what may follow it (`follow`, with the
+//! The payment: what it is (`transaction`, `state`), how it goes (`charge`, with the card in
+//! `instrument`), whether its cardholder is asked first (`authenticate`, `waiting`), what may follow it (`follow`, with the
 //! balances in `parent`), how it ends (`outcome`), what happens when no answer comes (`recover`) and later (`worker`), how
 //! it is written (`store`, `attempts`, `books`) and told (`envelope`, `explain`). `idempotency` lives here because its rows
 //! belong to the same writes.
 
 pub mod attempts;
+pub mod authenticate;
 pub mod books;
 pub mod charge;
 pub mod envelope;
@@ -11,6 +13,7 @@ pub mod explain;
 pub mod follow;
 pub mod holds;
 pub mod idempotency;
+pub mod instrument;
 pub mod outcome;
 pub mod parent;
 pub mod recover;
@@ -23,6 +26,7 @@ pub mod teller;
 pub mod tokens;
 pub mod told;
 pub mod transaction;
+pub mod waiting;
 pub mod worker;
 
 const NO_REFERENCE: &str = "\"ref\":0,";

@@ -68,6 +68,8 @@ pub async fn conclude(
     writes.extend(extra.rows);
     if let Some(claim) = flow.claim {
         writes.extend(claimed(claim, &after, &answer));
+    } else if intent.details.waits.is_some() {
+        writes.push(idempotency::ended(intent.id, &answer, after.state != State::Unknown));
     }
     if !written(app, intent, &after, writes).await? {
         return lost_to_the_sweep(flow, reply).await;

@@ -3,6 +3,7 @@
 
 use super::transaction::{Kind, Source, State, Transaction};
 use crate::acquirer::Approval;
+use crate::clock::Millis;
 use crate::codes::Code;
 
 #[derive(Clone, Debug)]
@@ -17,13 +18,19 @@ pub enum Event {
     NoAnswer,
     /// The bank confirmed that nothing stands of a charge.
     Reversed,
+    /// What it waited for has come: the bank may be asked now, and the sweep may take it after this time.
+    Resumed {
+        settle_after: Millis,
+    },
+    /// What it waited for will not come.
+    GivenUp(Code),
 }
 
 /// The event does not fit the state: somebody else has moved the transaction on.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Conflict;
 
-/// PENDING goes to APPROVED, DECLINED, NOT_SENT or UNKNOWN. An unknown charge goes only to REVERSED; an unknown capture,
+/// WAITING goes to PENDING, or to DECLINED. PENDING goes to APPROVED, DECLINED, NOT_SENT or UNKNOWN. An unknown charge goes only to REVERSED; an unknown capture,
 /// refund or void to what the bank says became of it. Nothing leaves a final state, but a hold by what follows it
 /// (`parent.rs`).
 pub fn apply(transaction: &Transaction, event: Event) -> Result<Transaction, Conflict> {
@@ -35,7 +42,8 @@ pub fn apply(transaction: &Transaction, event: Event) -> Result<Transaction, Con
         (State::Pending, Event::Declined { response_code }) => decline(&mut next, response_code),
         (State::Unknown, Event::Declined { response_code }) if !charge => decline(&mut next, response_code),
         (State::Pending, Event::NotSent) => {
-            next.state = State::NotSent;
+            // Of one that has waited the id was told: its end has to be seen.
+            next.state = if next.details.waits.is_some() { State::Declined } else { State::NotSent };
             next.code = Some(Code::Err1011);
             next.response_code = Some(91);
         }
@@ -50,6 +58,16 @@ pub fn apply(transaction: &Transaction, event: Event) -> Result<Transaction, Con
             next.state = State::Reversed;
             next.code = Some(Code::Err1010);
             next.response_code = Some(68);
+        }
+        (State::Waiting, Event::Resumed { settle_after }) => {
+            next.state = State::Pending;
+            next.settle_after = Some(settle_after);
+            return Ok(next);
+        }
+        (State::Waiting, Event::GivenUp(code)) => {
+            next.state = State::Declined;
+            next.code = Some(code);
+            next.response_code = code.meaning().response_code;
         }
         _ => return Err(Conflict),
     }

@@ -97,6 +97,21 @@ pub fn update(before: &Transaction, after: &Transaction) -> Stmt {
     .exactly(1)
 }
 
+/// The details as they stand now; the state's own guard stands in the same write.
+pub fn note(transaction: &Transaction) -> Result<Stmt, Error> {
+    let details = serde_json::to_string(&transaction.details).map_err(Error::internal)?;
+    Ok(Stmt::new("UPDATE transactions SET details = $2 WHERE id = $1", args![transaction.id, details]))
+}
+
+/// The payment's own card, while it is kept.
+pub async fn sealed(db: &Db, id: TransactionId) -> Result<Option<Sealed>, Error> {
+    let sql = "SELECT key_id, wrapped_key, sealed FROM transactions WHERE id = $1 AND sealed IS NOT NULL";
+    let read = |row: &Row| {
+        Ok(Sealed { key_id: row.int(0)?, wrapped_key: row.bytes(1)?.to_vec(), ciphertext: row.bytes(2)?.to_vec() })
+    };
+    db.rows(sql, args![id]).await?.first().map(read).transpose()
+}
+
 /// `None` for an unknown id, another entity's, the other mode's, and for what was never sent.
 pub async fn find(app: &App, caller: Caller, id: TransactionId) -> Result<Option<Transaction>, Error> {
     let sql = concat!(

@@ -11,6 +11,7 @@ use crate::db::{Row, Stmt, Value, Written, args};
 use crate::directory::Caller;
 use crate::error::Error;
 use crate::id::TokenId;
+use crate::threeds::Authenticated;
 use crate::vault::{Bound, Owner, Sealed, Vault};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -69,6 +70,8 @@ pub struct StoredCard {
     last_used_at: Millis,
     /// This merchant's first charge of the card, if there was one.
     pub network_transaction_id: Option<String>,
+    /// It was stored in a charge that the cardholder authenticated.
+    pub authenticated: bool,
 }
 
 impl StoredCard {
@@ -109,7 +112,7 @@ pub async fn for_charge(
     merchant_id: &str,
 ) -> Result<Option<StoredCard>, Error> {
     let sql = "SELECT t.key_id, t.wrapped_key, t.sealed, t.exp_month, t.exp_year, t.name, t.last_used_at, \
-               s.network_transaction_id FROM tokens t \
+               s.network_transaction_id, t.authenticated FROM tokens t \
                LEFT JOIN stored_credentials s ON s.token_id = t.id AND s.merchant_id = $4 \
                WHERE t.id = $1 AND t.entity_id = $2 AND t.live = $3";
     let rows = app.db.rows(sql, args![id, caller.entity, caller.live, merchant_id]).await?;
@@ -127,6 +130,7 @@ pub async fn for_charge(
         name: row.text(5)?.to_owned(),
         last_used_at: row.int(6)?,
         network_transaction_id: row.opt_text(7)?.map(str::to_owned),
+        authenticated: row.bool(8)?,
     }))
 }
 
@@ -145,8 +149,8 @@ pub fn insert(app: &App, id: TokenId, card: &Card, charge: &Transaction) -> Resu
     let sealed = app.vault.seal(&bound(caller, id), &card.pan)?;
     let mut writes = vec![Stmt::new(
         "INSERT INTO tokens (id, entity_id, live, scheme, masked, name, exp_month, exp_year, fingerprint, key_id, \
-         wrapped_key, sealed, merchant_txn_ref, created_at, last_used_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+         wrapped_key, sealed, merchant_txn_ref, created_at, last_used_at, authenticated) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         args![
             id,
             caller.entity,
@@ -162,7 +166,8 @@ pub fn insert(app: &App, id: TokenId, card: &Card, charge: &Transaction) -> Resu
             sealed.ciphertext,
             charge.merchant_txn_ref.as_deref(),
             charge.created_at,
-            charge.created_at
+            charge.created_at,
+            charge.details.three_d_secure.as_ref().is_some_and(Authenticated::proves)
         ],
     )];
     if let Some(network) = &charge.network_transaction_id {

@@ -1,6 +1,7 @@
 //! One transaction as it stands in memory and in its row. Holds nothing secret: the sealed card stays in the row.
 
-use crate::acquirer::Initiator;
+use crate::acquirer::faults::Fault;
+use crate::acquirer::{Initiator, Reason};
 use crate::card::{Expiry, Scheme};
 use crate::clock::Millis;
 use crate::codes::Code;
@@ -8,6 +9,7 @@ use crate::directory::Caller;
 use crate::id::{TokenId, TransactionId};
 use crate::money::Money;
 use crate::risk::Note;
+use crate::threeds::Authenticated;
 use serde::{Deserialize, Serialize};
 
 /// `transaction_type` of the contract: a purchase is a CAPTURE without a parent, an authorization a PRE_AUTH; a capture of
@@ -133,6 +135,24 @@ pub struct ReturnUrl {
     pub cancel_url: Option<String>,
 }
 
+/// What a charge waits for before anything is sent to the bank: the end of its issuer's challenge. What the later message
+/// needs and the row does not hold stands here too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    /// After this it has been abandoned.
+    pub until: Millis,
+    pub reason: Reason,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+    /// Where the issuer asks.
+    pub acs_url: String,
+    /// The 3DS server's and the issuer's ids of the authentication.
+    pub server_id: String,
+    pub acs_id: String,
+    /// `challengeWindowSize`, `01` to `05`.
+    pub window: String,
+}
+
 /// What the request said and only answers repeat; one JSON column, since no statement asks about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Details {
@@ -154,6 +174,12 @@ pub struct Details {
     /// Which risk rules fired, and the score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<Note>,
+    /// What the issuer said of the cardholder, where it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub three_d_secure: Option<Authenticated>,
+    /// What it waits for, or has waited for: such a transaction's id was told before its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Waits>,
 }
 
 #[derive(Clone, Debug)]

@@ -22,6 +22,7 @@ use fuda::pay::worker::Worker;
 use fuda::proxies::Proxies;
 use fuda::random::Random;
 use fuda::risk::Risk;
+use fuda::threeds;
 use fuda::vault::{KeySource, Vault};
 use fuda::webhook::courier::Courier;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -246,6 +247,7 @@ impl World {
             vault,
             sandbox: Arc::new(line),
             checkout: "".into(),
+            issuer: threeds::sandbox::Sandbox::new(calm.clone(), "", &self.clock, &self.random),
             courier: self.courier(&life, dice),
             nudge: Arc::default(),
             clock: self.clock.clone(),

@@ -50,7 +50,9 @@ const OLDER: &str = "DROP INDEX transactions_by_parent; DROP INDEX transactions_
      DROP TABLE bin_table; DROP TABLE bin_ranges; ALTER TABLE api_keys DROP COLUMN per_second; \
      ALTER TABLE api_keys DROP COLUMN burst; \
      ALTER TABLE merchants DROP COLUMN three_ds; ALTER TABLE merchants DROP COLUMN three_ds_unavailable; \
-     ALTER TABLE tokens DROP COLUMN authenticated; DELETE FROM fuda_schema WHERE version > 1";
+     ALTER TABLE tokens DROP COLUMN authenticated; \
+     DROP TABLE links; DROP TABLE link_tries; DROP TABLE merchant_logos; ALTER TABLE merchants DROP COLUMN page_accent; \
+     ALTER TABLE merchants DROP COLUMN page_logo; ALTER TABLE merchants DROP COLUMN page_frames; DELETE FROM fuda_schema WHERE version > 1";
 
 /// What an earlier version left goes on: its unknown payment is reversed, its hold can be captured, its money is in the
 /// ledger. On PostgreSQL the operator migrates, on SQLite a start does.

@@ -29,6 +29,24 @@ pub const MIGRATIONS: &[Migration] = &[
           ALTER TABLE operations ADD COLUMN released_minor {int} NOT NULL DEFAULT 0;
           ALTER TABLE operations ADD COLUMN refunded_minor {int} NOT NULL DEFAULT 0;",
     },
+    // The issuer's side of 3-D Secure: challenges, and what came of them.
+    Migration {
+        version: 3,
+        name: "authentications",
+        sql: "CREATE TABLE authentications (
+            acs_id {text} NOT NULL PRIMARY KEY,
+            server_id {text} NOT NULL UNIQUE,
+            directory_id {text} NOT NULL,
+            scheme {int} NOT NULL,
+            masked {text} NOT NULL,
+            merchant {text} NOT NULL,
+            amount_minor {int} NOT NULL,
+            currency {text} NOT NULL,
+            notification_url {text} NOT NULL,
+            created_at {int} NOT NULL,
+            rreq {text}
+          ) {strict};",
+    },
 ];
 
 /// What was asked of the bank; a reversal of something that never came leaves a row of kind `NOTHING`, so that the

@@ -16,7 +16,11 @@ pub enum Behaviour {
 pub fn behaviour(verification: bool, ask: &Ask<'_>) -> Behaviour {
     let from_vault = ask.stored_credential.is_some_and(|stored| stored.from_vault);
     let merchant_initiated = ask.stored_credential.is_some_and(|stored| stored.initiator == Initiator::Merchant);
+    let authenticated = ask.authentication.is_some()
+        || ask.stored_credential.is_some_and(|stored| stored.from_vault && stored.authenticated);
     match ask.pan.expose() {
+        "4000002500003155" if authenticated => Behaviour::Approve,
+        "4000008400001629" if authenticated => Behaviour::Decline(5),
         // These ask for the cardholder's authentication: without it the issuer declines softly.
         "4000002500003155" | "4000008400001629" if verification => Behaviour::Approve,
         "4000002500003155" if merchant_initiated => Behaviour::Approve,

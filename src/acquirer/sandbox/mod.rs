@@ -31,6 +31,11 @@ impl Sandbox {
         Ok(Sandbox { books, clock: clock.clone(), random: random.clone() })
     }
 
+    /// The bank's own file: the issuer's side of the sandbox keeps its challenges there too.
+    pub fn books(&self) -> Db {
+        self.books.clone()
+    }
+
     async fn charge(&self, kind: i64, ask: Ask<'_>) -> Outcome {
         let behaviour = cards::behaviour(kind == VERIFICATION, &ask);
         match behaviour {

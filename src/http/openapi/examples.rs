@@ -255,6 +255,7 @@ fn merchant(caller: Caller) -> Merchant {
         currencies: Vec::new(),
         hold_ms: HOLD_MS,
         three_ds: ThreeDs::default(),
+        look: Default::default(),
     }
 }
 

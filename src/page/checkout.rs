@@ -1,0 +1,121 @@
+//! The page of a charge that waits for its cardholder (contract section 5): it leads the browser to the issuer, takes it back,
+//! and goes on to the shop. Opening it again shows how it ended, whenever. It depends on no cookie: what says whose payment
+//! it is stands signed in its address.
+
+use super::shell::{self, Action, Policy, Shell, Told};
+use super::texts::Language;
+use super::{go_back, language};
+use crate::app::App;
+use crate::error::Error;
+use crate::id::RequestId;
+use crate::pay::transaction::{State as Stands, Transaction, Waits};
+use crate::pay::waiting;
+use crate::threeds::messages::{CReq, VERSION};
+use askama::Template;
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// How long a page that waits for a payment's end waits before it looks again, seconds.
+const LOOK_AGAIN_S: u32 = 2;
+
+#[derive(Template)]
+#[template(path = "page/challenge.html")]
+pub struct Forward<'a> {
+    pub shell: &'a Shell,
+    pub action: &'a str,
+    pub field: &'static str,
+    pub message: &'a str,
+    pub button: &'static str,
+}
+
+/// GET by the cardholder, POST by the issuer's page: what is in the latter came through the cardholder's hands, and the 3DS
+/// server is asked instead.
+pub async fn visit(
+    State(app): State<App>,
+    Path(token): Path<String>,
+    Extension(RequestId(request_id)): Extension<RequestId>,
+    headers: HeaderMap,
+) -> Response {
+    let language = language(&headers);
+    let Some(id) = waiting::visitor(&app, &token) else { return not_found(&app, language) };
+    // Money may move: it goes on without the browser.
+    let task = {
+        let (app, request_id) = (app.clone(), request_id.clone());
+        app.tasks.clone().spawn(async move { waiting::resume(&app, id, &request_id).await })
+    };
+    match task.await {
+        Ok(Ok(found)) => answer(&app, language, &found, &format!("/checkout/{token}")),
+        Ok(Err(error)) => broken(&app, language, &error, &request_id),
+        Err(_) => broken(&app, language, &Error::internal("a payment's task panicked"), &request_id),
+    }
+}
+
+fn answer(app: &App, language: Language, found: &Transaction, path: &str) -> Response {
+    let urls = &found.details.return_url;
+    let back = if found.state.succeeded() { &urls.success_url } else { &urls.decline_url };
+    match (found.state, &found.details.waits) {
+        (Stands::Waiting, Some(waits)) => challenge(app, language, found, waits),
+        (Stands::Pending, _) => processing(app, language, found, path),
+        _ => match back {
+            Some(url) => shell::see_other(app, &go_back(url, Some(found.id))),
+            None => not_found(app, language),
+        },
+    }
+}
+
+fn dressed(app: &App, language: Language, found: &Transaction) -> (Shell, Vec<String>) {
+    match app.directory.merchant(found.caller, &found.merchant_id) {
+        Some(merchant) => (Shell::of(app, language, &merchant, found.caller.live), merchant.look.framed_by.clone()),
+        None => (Shell::plain(app, language), Vec::new()),
+    }
+}
+
+fn challenge(app: &App, language: Language, found: &Transaction, waits: &Waits) -> Response {
+    let (shell, framed_by) = dressed(app, language, found);
+    let request = CReq {
+        message_type: "CReq".to_owned(),
+        message_version: VERSION.to_owned(),
+        server_id: waits.server_id.clone(),
+        acs_id: waits.acs_id.clone(),
+        window: waits.window.clone(),
+    };
+    let message = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&request).unwrap_or_default());
+    let button = shell.t.challenge.forward;
+    let page = Forward { shell: &shell, action: &waits.acs_url, field: "creq", message: &message, button };
+    let policy = Policy { leads_to: vec![&waits.acs_url], framed_by: &framed_by, wallet_scripts: &[] };
+    shell::respond(app, StatusCode::OK, &page, &policy)
+}
+
+fn processing(app: &App, language: Language, found: &Transaction, path: &str) -> Response {
+    let (shell, framed_by) = dressed(app, language, found);
+    let href = format!("{}{path}", shell.base);
+    let shell = shell.refreshed(LOOK_AGAIN_S, &href);
+    let page = Told {
+        shell: &shell,
+        heading: shell.t.told.processing,
+        lines: vec![shell.t.told.processing_why.to_owned()],
+        busy: true,
+        actions: vec![Action::link("again", href.clone(), shell.t.told.look_again)],
+    };
+    shell::respond(app, StatusCode::OK, &page, &Policy { framed_by: &framed_by, ..Policy::default() })
+}
+
+pub fn not_found(app: &App, language: Language) -> Response {
+    let shell = Shell::plain(app, language);
+    let lines = vec![shell.t.told.not_found_why.to_owned()];
+    let page = Told { shell: &shell, heading: shell.t.told.not_found, lines, busy: false, actions: Vec::new() };
+    shell::respond(app, StatusCode::NOT_FOUND, &page, &Policy::default())
+}
+
+/// The cause goes to the log, by the request's id.
+pub fn broken(app: &App, language: Language, error: &Error, request_id: &str) -> Response {
+    tracing::error!(cause = error.cause(), request = request_id, "a cardholder's page failed");
+    let shell = Shell::plain(app, language);
+    let lines = vec![shell.t.told.broken_why.to_owned()];
+    let page = Told { shell: &shell, heading: shell.t.told.broken, lines, busy: false, actions: Vec::new() };
+    shell::respond(app, StatusCode::INTERNAL_SERVER_ERROR, &page, &Policy::default())
+}

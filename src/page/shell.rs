@@ -1,0 +1,246 @@
+//! What every page has around it: its language, its merchant's look, and the headers that say what a browser may do with it.
+
+use super::assets;
+use super::texts::{Language, Texts};
+use crate::app::App;
+use crate::directory::Merchant;
+use askama::Template;
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+
+/// What `layout.html` is filled with.
+pub struct Shell {
+    pub language: Language,
+    pub t: &'static Texts,
+    /// The path of the checkout URL, which stands before every path of ours; mostly empty.
+    pub base: String,
+    /// Empty on pages of nobody's.
+    pub merchant: String,
+    /// Six hexadecimal digits.
+    pub accent: Option<String>,
+    /// Below `/page/logo/`.
+    pub logo: Option<String>,
+    pub test: bool,
+    /// The same page in the other language.
+    pub other: Option<String>,
+    /// Seconds and an address, as `<meta http-equiv="refresh">` has them.
+    pub refresh: Option<String>,
+}
+
+impl Shell {
+    /// For pages that belong to no merchant.
+    pub fn plain(app: &App, language: Language) -> Shell {
+        let base = url::Url::parse(&app.checkout).map_or_else(|_| String::new(), |url| url.path().to_owned());
+        Shell {
+            language,
+            t: language.texts(),
+            base: base.trim_end_matches('/').to_owned(),
+            merchant: String::new(),
+            accent: None,
+            logo: None,
+            test: false,
+            other: None,
+            refresh: None,
+        }
+    }
+
+    pub fn of(app: &App, language: Language, merchant: &Merchant, live: bool) -> Shell {
+        Shell {
+            merchant: merchant.legal_name.clone(),
+            accent: merchant.look.accent.clone(),
+            logo: merchant.look.logo.as_ref().map(|logo| format!("{}/{logo}", merchant.id)),
+            test: !live,
+            ..Shell::plain(app, language)
+        }
+    }
+
+    pub fn asset(&self, name: &str) -> String {
+        format!("{}/page/{}", self.base, assets::name(name))
+    }
+
+    /// A path of ours in the page's language: `/HostedPaymentPage/…`.
+    pub fn path(&self, path: &str) -> String {
+        format!("{}{}{path}", self.base, self.language.prefix())
+    }
+
+    /// The same path in the other language.
+    #[must_use]
+    pub fn switched_by(self, path: &str) -> Shell {
+        let other = format!("{}{}{path}", self.base, self.language.other().prefix());
+        Shell { other: Some(other), ..self }
+    }
+
+    /// Goes to `href`, a path of ours, by itself.
+    #[must_use]
+    pub fn refreshed(self, seconds: u32, href: &str) -> Shell {
+        Shell { refresh: Some(format!("{seconds};url={href}")), ..self }
+    }
+}
+
+/// A page that only tells something, with what can be done next.
+#[derive(Template)]
+#[template(path = "page/told.html")]
+pub struct Told<'a> {
+    pub shell: &'a Shell,
+    pub heading: &'a str,
+    pub lines: Vec<String>,
+    /// Something is going on.
+    pub busy: bool,
+    pub actions: Vec<Action>,
+}
+
+pub struct Action {
+    pub id: &'static str,
+    pub href: String,
+    pub text: &'static str,
+    /// A button that posts, instead of a link.
+    pub post: bool,
+    /// The one thing that most people want.
+    pub first: bool,
+}
+
+impl Action {
+    pub fn link(id: &'static str, href: impl Into<String>, text: &'static str) -> Action {
+        Action { id, href: href.into(), text, post: false, first: true }
+    }
+
+    pub fn post(id: &'static str, href: impl Into<String>, text: &'static str) -> Action {
+        Action { post: true, ..Action::link(id, href, text) }
+    }
+
+    #[must_use]
+    pub fn second(self) -> Action {
+        Action { first: false, ..self }
+    }
+
+    fn class(&self) -> &'static str {
+        if self.first { "button" } else { "button second" }
+    }
+}
+
+/// What a page's Content-Security-Policy lets it do beyond its own origin.
+#[derive(Default)]
+pub struct Policy<'a> {
+    /// URLs that its forms may lead to, by redirects too: browsers hold `form-action` against each hop.
+    pub leads_to: Vec<&'a str>,
+    /// Origins that may frame it; none by default.
+    pub framed_by: &'a [String],
+    /// Origins of a wallet's own button script; no page names one yet.
+    pub wallet_scripts: &'a [&'a str],
+}
+
+impl Policy<'_> {
+    fn text(&self) -> String {
+        let mut actions = vec!["'self'".to_owned()];
+        for source in self.leads_to.iter().filter_map(|url| source(url)) {
+            if !actions.contains(&source) {
+                actions.push(source);
+            }
+        }
+        let scripts: String = self.wallet_scripts.iter().map(|origin| format!(" {origin}")).collect();
+        let frames = if self.framed_by.is_empty() { "'none'".to_owned() } else { self.framed_by.join(" ") };
+        format!(
+            "default-src 'none'; script-src 'self'{scripts}; style-src 'self'; img-src 'self'; form-action {}; \
+             frame-ancestors {frames}; base-uri 'none'",
+            actions.join(" ")
+        )
+    }
+}
+
+/// A URL's origin as a policy names it. A host with letters that have a meaning there, or an IPv6 address, which no policy can
+/// name, is allowed by its scheme.
+pub fn source(url: &str) -> Option<String> {
+    let url = url::Url::parse(url).ok()?;
+    let host = url.host_str()?;
+    let plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
+    match (plain, url.port()) {
+        (false, _) => Some(format!("{}:", url.scheme())),
+        (true, Some(port)) => Some(format!("{}://{host}:{port}", url.scheme())),
+        (true, None) => Some(format!("{}://{host}", url.scheme())),
+    }
+}
+
+/// A page with all its headers.
+pub fn respond(app: &App, status: StatusCode, page: &impl Template, policy: &Policy<'_>) -> Response {
+    let html = match page.render() {
+        Ok(html) => html,
+        Err(error) => {
+            tracing::error!(cause = %error, "a page could not be made");
+            return dressed(app, StatusCode::INTERNAL_SERVER_ERROR, Body::empty(), policy);
+        }
+    };
+    let mut response = dressed(app, status, html.into(), policy);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    response
+}
+
+/// `303 See Other`, also with the headers: a page's address stays unknown to where it leads.
+pub fn see_other(app: &App, url: &str) -> Response {
+    let mut response = dressed(app, StatusCode::SEE_OTHER, Body::empty(), &Policy::default());
+    match HeaderValue::from_str(url) {
+        Ok(url) => {
+            response.headers_mut().insert(header::LOCATION, url);
+        }
+        Err(_) => *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
+    }
+    response
+}
+
+fn dressed(app: &App, status: StatusCode, body: Body, policy: &Policy<'_>) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        // With `no-referrer` browsers would say `Origin: null` on our own forms.
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("x-robots-tag"), "noindex, nofollow"),
+        (
+            HeaderName::from_static("permissions-policy"),
+            "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(self), usb=()",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if policy.framed_by.is_empty() {
+        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    }
+    if app.checkout.starts_with("https:") {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
+    if let Ok(value) = HeaderValue::from_str(&policy.text()) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, value);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_name_origins_and_nothing_else() {
+        let urls = [
+            "https://shop.example/a?b=c#d",
+            "https://shop.example/other",
+            "http://shop.example:8080/",
+            "https://a;script-src/x",
+            "https://*.example/",
+            "http://[::1]:9/x",
+            "https://店.example/",
+            "not a url",
+        ];
+        let framed = ["https://shop.example".to_owned()];
+        let policy = Policy { leads_to: urls.to_vec(), framed_by: &framed, wallet_scripts: &[] };
+        assert_eq!(
+            policy.text(),
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self' \
+             https://shop.example http://shop.example:8080 https: http: https://xn--u8t.example; \
+             frame-ancestors https://shop.example; base-uri 'none'"
+        );
+        assert!(Policy::default().text().contains("form-action 'self'; frame-ancestors 'none';"));
+    }
+}

@@ -1,0 +1,125 @@
+//! The card in memory, for one message to the bank: where it comes from, how it is sent, and what its charge's end adds.
+
+use super::attempts;
+use super::charge::{CardSource, ChargeRequest, Purpose};
+use super::outcome::Extra;
+use super::tokens::{self, StoredCard};
+use super::transaction::{State, Transaction};
+use crate::acquirer::{Acquirer, Ask, Initiator, Operation, Outcome, StoredCredential};
+use crate::app::App;
+use crate::card::{Card, Cvc, contains_number};
+use crate::codes::Code;
+use crate::error::{Error, FieldError};
+use crate::id::TokenId;
+use crate::json::Node;
+use crate::risk;
+
+pub struct Instrument {
+    pub card: Card,
+    /// Gone before a challenge begins: it is never kept, not even in memory for so long.
+    pub cvc: Option<Cvc>,
+    /// The token that was charged, with what its row says.
+    pub stored: Option<StoredCard>,
+    /// The token that is made if the charge is approved.
+    pub to_store: Option<TokenId>,
+}
+
+/// Brings the card into memory: the request's own, or the token's, opened.
+pub async fn bring(app: &App, request: &ChargeRequest, source: CardSource) -> Result<Instrument, Error> {
+    match source {
+        CardSource::Card { card, cvc, store } => {
+            let to_store = store.then(|| TokenId::new(&app.random));
+            Ok(Instrument { card, cvc, stored: None, to_store })
+        }
+        CardSource::Token(id) => {
+            let stored = tokens::for_charge(app, request.caller, id, &request.merchant.id).await?;
+            let stored = stored.ok_or_else(|| Error::new(Code::Err1003))?;
+            let card = stored.open(&app.vault, request.caller)?;
+            refuse_own_number(&request.body, &card)?;
+            if request.initiator == Initiator::Merchant && stored.network_transaction_id.is_none() {
+                return Err(Error::field(
+                    "payment_method.initiator",
+                    "first_charge_must_be_customer",
+                    "This merchant has not charged this card yet: its first charge must be the customer's.",
+                ));
+            }
+            Ok(Instrument { card, cvc: None, stored: Some(stored), to_store: None })
+        }
+    }
+}
+
+fn refuse_own_number(body: &Node, card: &Card) -> Result<(), Error> {
+    let mut wrong = Vec::new();
+    body.each_text("", &mut |path, text| {
+        if contains_number(text, &card.pan) {
+            let message = "This text contains the card's number. Remove it: it would be stored in the clear.";
+            wrong.push(FieldError::new(path, "contains_card_number", message));
+        }
+    });
+    if wrong.is_empty() { Ok(()) } else { Err(Error::fields(wrong)) }
+}
+
+/// The charge as the bank is asked for it.
+pub async fn send(
+    app: &App,
+    request: &ChargeRequest,
+    instrument: &Instrument,
+    intent: &Transaction,
+    acquirer: &dyn Acquirer,
+) -> Outcome {
+    let reference = intent.id.to_string();
+    let stored = instrument.stored.as_ref();
+    let stored_credential = (stored.is_some() || instrument.to_store.is_some()).then_some(StoredCredential {
+        initiator: request.initiator,
+        reason: request.reason,
+        network_transaction_id: stored.and_then(|stored| stored.network_transaction_id.as_deref()),
+        from_vault: stored.is_some(),
+        authenticated: stored.is_some_and(|stored| stored.authenticated),
+    });
+    let proof = intent.details.three_d_secure.as_ref().and_then(|authenticated| authenticated.for_acquirer());
+    let ask = Ask {
+        reference: &reference,
+        money: intent.money,
+        pan: &instrument.card.pan,
+        expiry: instrument.card.expiry,
+        cvc: instrument.cvc.as_ref(),
+        stored_credential,
+        authentication: proof.as_ref(),
+    };
+    let operation = match request.purpose {
+        Purpose::Purchase => Operation::Purchase(ask),
+        Purpose::Authorization => Operation::Authorize(ask),
+        Purpose::StoreCard => Operation::Verify(ask),
+    };
+    attempts::ask(app, acquirer, operation).await
+}
+
+/// What the end of a charge adds: the token that was to be made, the use of the one that was charged, or a decline that
+/// counts against its source.
+pub fn ended(app: &App, request: &ChargeRequest, instrument: &Instrument, after: &Transaction) -> Result<Extra, Error> {
+    match after.state {
+        State::Approved => approved(app, request, instrument, after),
+        State::Declined if instrument.stored.is_none() => {
+            let ip = risk::public_ip(request.details.customer_ip.as_deref());
+            let rows = app.risk.declined(request.caller, &instrument.card.pan, ip, app.database_now());
+            Ok(Extra { rows, answer: None })
+        }
+        _ => Ok(Extra::default()),
+    }
+}
+
+fn approved(app: &App, request: &ChargeRequest, instrument: &Instrument, after: &Transaction) -> Result<Extra, Error> {
+    let network = after.network_transaction_id.as_deref();
+    let rows = match (&instrument.stored, instrument.to_store) {
+        (Some(stored), _) => stored.used(&request.merchant.id, network, app.clock.now()),
+        (None, Some(id)) => tokens::insert(app, id, &instrument.card, after)?,
+        (None, None) => Vec::new(),
+    };
+    let answer = match (request.purpose, instrument.to_store) {
+        (Purpose::StoreCard, Some(token)) => {
+            Some(tokens::stored_answer(app, request.caller, token, &instrument.card, after)?)
+        }
+        _ => None,
+    };
+    Ok(Extra { rows, answer })
+}

@@ -1,0 +1,246 @@
+//! A charge that waits for its cardholder (contract section 5): nothing of it stays in memory, so any process goes on with it
+//! when the browser comes back, and a job ends it when none does.
+
+use super::attempts::{self, Message};
+use super::authenticate::{self, Asked};
+use super::charge::{self, ChargeRequest, Purpose};
+use super::instrument::Instrument;
+use super::recover::merchant;
+use super::state::{Event, apply};
+use super::transaction::{Kind, Source, State, Transaction, Waits};
+use super::{Answer, envelope, idempotency, outcome, store, tokens};
+use crate::app::App;
+use crate::card::Card;
+use crate::clock::Millis;
+use crate::codes::Code;
+use crate::db::{Stmt, Written};
+use crate::directory::Merchant;
+use crate::error::Error;
+use crate::id::TransactionId;
+use crate::jobs::{self, Job};
+use crate::json::Node;
+use crate::threeds::Authenticated;
+use crate::threeds::messages::TransStatus;
+use crate::vault::{Bound, Owner};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// How long a cardholder may take, milliseconds (contract section 5): 30 minutes.
+pub const LIMIT_MS: Millis = 30 * 60 * 1000;
+
+/// Bytes of the URL's signature that are kept: 128 bits, which nobody guesses.
+const SIGNED: usize = 16;
+
+/// The answer to a charge that waits (contract section 5).
+#[derive(Serialize, ToSchema)]
+pub struct Redirect {
+    /// The same as `redirect_url`.
+    pub url: String,
+    #[serde(rename = "statusCode")]
+    pub status_code: u16,
+    pub success: bool,
+    /// Where the cardholder's browser goes; good for 30 minutes.
+    pub redirect_url: String,
+    pub transaction_details: envelope::TransactionDetails,
+}
+
+pub fn answer(app: &App, waiting: &Transaction) -> Answer {
+    let redirect = redirect(waiting, entrance(app, waiting.id));
+    Answer::new(200, serde_json::to_string(&redirect).unwrap_or_default())
+}
+
+pub fn redirect(waiting: &Transaction, url: String) -> Redirect {
+    let details = envelope::TransactionDetails { stored_payment_method_id: None, ..envelope::details(waiting) };
+    Redirect { redirect_url: url.clone(), url, status_code: 200, success: true, transaction_details: details }
+}
+
+/// The page that a waiting charge's browser opens and comes back to. Its last part is the transaction's id, signed: who has
+/// it sees this payment's way through and nothing else. It opens the result, whenever; what may still be done there ends with
+/// [`Waits::until`].
+pub fn entrance(app: &App, id: TransactionId) -> String {
+    let mut bytes = id.as_bytes().to_vec();
+    bytes.extend_from_slice(&signature(app, id)[..SIGNED]);
+    format!("{}/checkout/{}", app.checkout, URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// The transaction of an entrance's last part; `None` for what we have not signed.
+pub fn visitor(app: &App, token: &str) -> Option<TransactionId> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+    let (id, signed) = bytes.split_at_checked(16)?;
+    let id = TransactionId::from_bytes(id)?;
+    let genuine = aws_lc_rs::constant_time::verify_slices_are_equal(signed, &signature(app, id)[..SIGNED]).is_ok();
+    genuine.then_some(id)
+}
+
+fn signature(app: &App, id: TransactionId) -> [u8; 32] {
+    app.vault.request_digest(&[b"entrance", id.as_bytes()])
+}
+
+/// The browser has come back: goes on if the issuer has said how it ended. The transaction as it stands then; still
+/// [`State::Waiting`] when nothing has ended yet. Of several at once one goes on; the others find it pending or done.
+///
+/// Money may move: run it in a task of its own.
+pub async fn resume(app: &App, id: TransactionId, request_id: &str) -> Result<Transaction, Error> {
+    let found = current(app, id).await?;
+    let Some(waits) = found.details.waits.clone().filter(|_| found.state == State::Waiting) else { return Ok(found) };
+    if app.database_now() >= waits.until {
+        return give_up(app, &found, Code::Err1009, request_id, None).await;
+    }
+    let Some(result) = result(app, &found, &waits).await? else { return Ok(found) };
+    let merchant = merchant(app, &found)?;
+    match authenticate::judged(&merchant, result) {
+        Asked::GoOn(result) => go_on(app, merchant, &found, waits, result, request_id).await,
+        Asked::Failed(result) => {
+            let noted = with_result(&found, Some(result));
+            give_up(app, &noted, Code::Err1009, request_id, None).await
+        }
+        Asked::Challenge(_) => Ok(found),
+    }
+}
+
+async fn current(app: &App, id: TransactionId) -> Result<Transaction, Error> {
+    store::reread(&app.db, id).await?.ok_or_else(|| Error::internal("a transaction is gone"))
+}
+
+/// `None` while the cardholder is being asked, and when the 3DS server cannot be asked now: the browser may try again.
+async fn result(app: &App, found: &Transaction, waits: &Waits) -> Result<Option<Authenticated>, Error> {
+    let server = app.authenticator(found.caller.live);
+    let server = server.ok_or_else(|| Error::internal("no 3DS server is configured for this payment's mode"))?;
+    let asked = app.clock.within(server.deadline_ms(), server.result(&waits.server_id)).await;
+    let result = asked.ok_or_else(|| Error::internal("the 3DS server did not answer in time"))??;
+    // A challenge that is still one after its end is none that could be performed.
+    let ended = |status| if status == TransStatus::C { TransStatus::U } else { status };
+    Ok(result.map(|result| Authenticated { status: ended(result.status), ..Authenticated::of_result(&result) }))
+}
+
+fn with_result(found: &Transaction, result: Option<Authenticated>) -> Transaction {
+    let mut noted = found.clone();
+    noted.details.three_d_secure = result;
+    noted
+}
+
+/// The intent's write that a charge without a challenge begins with, and the rest of its way.
+async fn go_on(
+    app: &App,
+    merchant: Arc<Merchant>,
+    found: &Transaction,
+    waits: Waits,
+    result: Option<Authenticated>,
+    request_id: &str,
+) -> Result<Transaction, Error> {
+    let acquirer = app.steered(found.caller.live, waits.fault).ok_or_else(|| Error::new(Code::Err1015))?;
+    let Some(instrument) = instrument(app, found).await? else {
+        return give_up(app, found, Code::Err1003, request_id, None).await;
+    };
+    let settle_after = outcome::settle_after(app, acquirer.abilities().deadline_ms);
+    let intent = apply(&with_result(found, result), Event::Resumed { settle_after })
+        .map_err(|_| Error::internal("a charge does not wait"))?;
+    let mut writes = vec![store::update(found, &intent), store::note(&intent)?];
+    if let Some(stored) = &instrument.stored {
+        writes.push(tokens::still_there(stored.id, found.caller));
+    }
+    writes.push(jobs::remove(jobs::Kind::Abandon, intent.id));
+    writes.push(attempts::first(intent.id, acquirer.name(), Message::Charge, app.clock.now()));
+    match app.db.write(writes).await? {
+        Written::Applied(_) => {}
+        Written::GuardFailed(0) => return current(app, found.id).await,
+        // The token was deleted between our two looks.
+        Written::GuardFailed(_) => return give_up(app, found, Code::Err1003, request_id, None).await,
+        // Never sent: if the intent is there after all, the sweep reverses it.
+        Written::Ambiguous => return Err(Error::internal("the database was lost while an intent was being written")),
+    }
+    let request = request(merchant, &intent, &waits, request_id);
+    charge::finish(app, &request, &instrument, &intent, acquirer.as_ref()).await?;
+    current(app, found.id).await
+}
+
+/// The payment's own sealed card, and its token's row. `None`: the token was deleted meanwhile; a delete that came first
+/// wins.
+async fn instrument(app: &App, found: &Transaction) -> Result<Option<Instrument>, Error> {
+    let stored = match (found.source, found.token) {
+        (Source::Token, Some(token)) => {
+            let Some(stored) = tokens::for_charge(app, found.caller, token, &found.merchant_id).await? else {
+                return Ok(None);
+            };
+            Some(stored)
+        }
+        _ => None,
+    };
+    let sealed = store::sealed(&app.db, found.id).await?;
+    let sealed = sealed.ok_or_else(|| Error::internal("a waiting charge has lost its card"))?;
+    if !app.vault.knows(sealed.key_id) {
+        app.vault.refresh(&app.db).await?;
+    }
+    let bound = Bound { entity: found.caller.entity, live: found.caller.live, owner: Owner::Transaction(found.id) };
+    let pan = app.vault.open_pan(&bound, &sealed)?;
+    let card = Card { pan, expiry: found.expiry, name: found.card_name.clone() };
+    let to_store = found.token.filter(|_| found.source == Source::Card);
+    Ok(Some(Instrument { card, cvc: None, stored, to_store }))
+}
+
+/// The request as it was, as far as the rest of its way asks for it.
+fn request(merchant: Arc<Merchant>, intent: &Transaction, waits: &Waits, request_id: &str) -> ChargeRequest {
+    ChargeRequest {
+        caller: intent.caller,
+        merchant,
+        purpose: if intent.kind == Kind::Capture { Purpose::Purchase } else { Purpose::Authorization },
+        money: intent.money,
+        initiator: intent.initiator,
+        reason: waits.reason,
+        merchant_txn_ref: intent.merchant_txn_ref.clone(),
+        details: intent.details.clone(),
+        claim: None,
+        request_id: request_id.to_owned(),
+        fault: waits.fault,
+        steer: None,
+        browser: None,
+        body: Node::Null,
+    }
+}
+
+/// The cardholder wants to pay otherwise: ends it as the end of its time would.
+pub async fn abandon(app: &App, found: &Transaction, request_id: &str) -> Result<Transaction, Error> {
+    give_up(app, found, Code::Err1009, request_id, None).await
+}
+
+/// It ends without having been sent to a bank. The transaction as it stands then: another may have been faster.
+async fn give_up(
+    app: &App,
+    found: &Transaction,
+    code: Code,
+    request_id: &str,
+    job: Option<&Job>,
+) -> Result<Transaction, Error> {
+    let Ok(after) = apply(found, Event::GivenUp(code)) else { return current(app, found.id).await };
+    let merchant = merchant(app, found)?;
+    let answer = envelope::answer(&after, &merchant, request_id);
+    let mut writes: Vec<Stmt> = outcome::rows(app, &merchant, found, &after, None);
+    writes.push(store::note(&after)?);
+    writes.push(idempotency::ended(after.id, &answer, true));
+    writes.push(job.map_or_else(|| jobs::remove(jobs::Kind::Abandon, after.id), Job::done));
+    match app.db.write(writes).await? {
+        Written::Applied(_) => {
+            app.nudge.notify_one();
+            let (id, state, code) = (after.id, after.state.name(), code.name());
+            tracing::info!(transaction = %id, state, code, request = request_id, "a charge that waited has ended");
+            metrics::counter!("fuda_transactions_total", "kind" => after.kind.name(), "state" => state).increment(1);
+            Ok(after)
+        }
+        Written::GuardFailed(_) => current(app, found.id).await,
+        Written::Ambiguous => Err(Error::internal("the database was lost while a waiting charge was being ended")),
+    }
+}
+
+/// The job: nobody came back in time.
+pub async fn lapse(app: &App, job: &Job) -> Result<(), Error> {
+    let found = store::reread(&app.db, job.transaction()).await?.filter(|found| found.state == State::Waiting);
+    let Some(found) = found else {
+        app.db.write(vec![job.done()]).await?;
+        return Ok(());
+    };
+    let request_id = crate::id::request_id(app.clock.now(), &app.random);
+    give_up(app, &found, Code::Err1009, &request_id, Some(job)).await.map(drop)
+}
