@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::id::RequestId;
 use crate::pay::store;
+use crate::pay::transaction::ReturnUrl;
 use crate::pay::waiting;
 use crate::threeds::messages::{CReq, CRes};
 use crate::threeds::sandbox::{Challenge, Entered};
@@ -66,8 +67,11 @@ async fn respond(app: &App, headers: &HeaderMap, form: &Form) -> Result<Option<R
         (None, None) => None,
     };
     let shell = Shell { test: true, ..Shell::plain(app, language(headers)) };
-    let framed_by = framed_by(app, &challenge).await?;
-    let policy = Policy { leads_to: vec![&challenge.notification_url], framed_by: &framed_by, wallet_scripts: &[] };
+    let (framed_by, shop) = merchant_of(app, &challenge).await?;
+    // The browser is led on to the shop from there, and holds the policy against that too.
+    let shop = [&shop.success_url, &shop.decline_url].into_iter().flatten().map(String::as_str);
+    let leads_to = std::iter::once(challenge.notification_url.as_str()).chain(shop).collect();
+    let policy = Policy { leads_to, framed_by: &framed_by, wallet_scripts: &[] };
     Ok(Some(match ended {
         Some(ended) => back(app, &shell, &challenge, &ended, &policy),
         None => asks(app, &shell, &challenge, (text, entered.is_some()), &policy),
@@ -94,11 +98,12 @@ fn back(app: &App, shell: &Shell, challenge: &Challenge, ended: &CRes, policy: &
     shell::respond(app, StatusCode::OK, &page, policy)
 }
 
-/// A page of the merchant's may hold the payment page in a frame, and then this one too.
-async fn framed_by(app: &App, challenge: &Challenge) -> Result<Vec<String>, Error> {
+/// Who may frame this page, as a page of the merchant's may hold the payment page in a frame; and where the shop is.
+async fn merchant_of(app: &App, challenge: &Challenge) -> Result<(Vec<String>, ReturnUrl), Error> {
     let token = challenge.notification_url.rsplit('/').next().unwrap_or_default();
-    let Some(id) = waiting::visitor(app, token) else { return Ok(Vec::new()) };
-    let found = store::reread(&app.db, id).await?;
-    let merchant = found.and_then(|found| app.directory.merchant(found.caller, &found.merchant_id));
-    Ok(merchant.map(|merchant| merchant.look.framed_by.clone()).unwrap_or_default())
+    let Some(id) = waiting::visitor(app, token) else { return Ok(Default::default()) };
+    let Some(found) = store::reread(&app.db, id).await? else { return Ok(Default::default()) };
+    let merchant = app.directory.merchant(found.caller, &found.merchant_id);
+    let framed_by = merchant.map(|merchant| merchant.look.framed_by.clone()).unwrap_or_default();
+    Ok((framed_by, found.details.return_url))
 }

@@ -3,8 +3,10 @@
 
 #![allow(clippy::disallowed_methods)] // stories run on real time
 
+mod authentication;
 mod chromium;
 mod harness;
+mod scene;
 mod shop;
 mod sight;
 #[allow(dead_code)] // the other stories use the rest
@@ -26,7 +28,12 @@ macro_rules! stories {
 }
 
 fn on_both_engines() -> Vec<(&'static str, Story)> {
-    stories![harness::the_shop_is_asked_first]
+    stories![
+        harness::the_shop_is_asked_first,
+        authentication::from_server_to_server,
+        authentication::by_buttons_alone,
+        authentication::back_and_forth,
+    ]
 }
 
 /// What looks the same whatever the store is.
