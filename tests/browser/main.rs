@@ -6,6 +6,8 @@
 mod authentication;
 mod chromium;
 mod harness;
+mod looks;
+mod paying;
 mod scene;
 mod shop;
 mod sight;
@@ -33,12 +35,34 @@ fn on_both_engines() -> Vec<(&'static str, Story)> {
         authentication::from_server_to_server,
         authentication::by_buttons_alone,
         authentication::back_and_forth,
+        paying::in_japanese_and_english,
+        paying::the_language_is_changed,
+        paying::declined_and_then_paid,
+        paying::the_last_try,
+        paying::two_tabs_at_once,
+        paying::pressed_twice,
+        paying::the_bank_is_silent,
+        paying::cancelled,
+        paying::expired,
+        paying::the_customer_types_more,
+        paying::authenticated,
     ]
 }
 
 /// What looks the same whatever the store is.
 fn on_one_engine() -> Vec<(&'static str, Story)> {
-    stories![harness::faults_of_a_page_are_found, harness::what_a_page_asks_for_is_seen, harness::without_scripts]
+    stories![
+        harness::faults_of_a_page_are_found,
+        harness::what_a_page_asks_for_is_seen,
+        harness::without_scripts,
+        looks::without_scripts,
+        looks::by_keyboard_alone,
+        looks::back_after_success,
+        looks::every_state_in_english,
+        looks::every_state_in_japanese,
+        looks::pictures,
+        looks::nothing_is_left_behind,
+    ]
 }
 
 fn main() {
