@@ -44,6 +44,13 @@ macro_rules! id_type {
             }
         }
 
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                $name::parse(&text).ok_or_else(|| serde::de::Error::custom("not an id"))
+            }
+        }
+
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(self.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
@@ -63,6 +70,10 @@ id_type!(
 id_type!(
     /// A stored card.
     TokenId
+);
+id_type!(
+    /// A link to the hosted payment page.
+    LinkId
 );
 
 /// One event that the merchant is told of: `evt_` and 32 hexadecimal digits, the `webhook-id` of each of its tries
@@ -129,6 +140,12 @@ impl TransactionId {
 
     pub fn new(now: Millis, random: &Random) -> TransactionId {
         TransactionId(by_time(now, random))
+    }
+}
+
+impl LinkId {
+    pub fn new(now: Millis, random: &Random) -> LinkId {
+        LinkId(by_time(now, random))
     }
 }
 

@@ -6,6 +6,7 @@ use governor::clock::Clock as _;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
+use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -63,6 +64,31 @@ impl Bucket {
     }
 }
 
+/// Buckets for callers that nobody has listed: each key has the bucket that its hash names, so the memory is bounded and
+/// never swept. Two keys rarely share one; then they share its limit.
+pub struct Buckets {
+    buckets: Box<[Bucket]>,
+    hasher: RandomState,
+}
+
+/// How many buckets there are.
+const BUCKETS: usize = 4_096;
+
+impl Buckets {
+    pub fn new(limit: Limit) -> Buckets {
+        Buckets { buckets: (0..BUCKETS).map(|_| Bucket::new(limit)).collect(), hasher: RandomState::new() }
+    }
+
+    /// Takes one request of this key's.
+    ///
+    /// # Errors
+    /// As [`Bucket::take`].
+    pub fn take(&self, key: &[u8]) -> Result<(), u64> {
+        let hash = usize::try_from(self.hasher.hash_one(key) % BUCKETS as u64).unwrap_or(0);
+        self.buckets[hash].take()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +100,9 @@ mod tests {
         for (per_second, burst) in [(0, 1), (1, 0), (-1, 1), (1, 1_000_001), (i64::MAX, 1)] {
             assert_eq!(Limit::new(per_second, burst), None);
         }
+        let buckets = Buckets::new(Limit::new(1, 2).unwrap());
+        assert_eq!([0; 3].map(|_| buckets.take(b"one")), [Ok(()), Ok(()), Err(1)]);
+        assert!((0..200u8).filter(|other| buckets.take(&[*other]).is_ok()).count() > 190);
         let many = Bucket::new(Limit::new(1_000_000, 1_000_000).unwrap());
         assert!((0..1_000).all(|_| many.take().is_ok()));
     }

@@ -18,6 +18,12 @@ pub enum MerchantCommand {
         after_help = "Example:\n  fuda merchant add --legal-name 'アイベック株式会社' --country JP --currency JPY,USD"
     )]
     Add(AddMerchant),
+    /// Set how a merchant's payment pages look, and who may frame them; in force within a second
+    #[command(after_help = "An empty value takes the setting away.\n\nExamples:\n  \
+        fuda merchant page JP00000001 --accent '#0a7d5a' --logo logo.svg\n  \
+        fuda merchant page JP00000001 --frame-ancestors https://shop.example,https://www.shop.example\n  \
+        fuda merchant page JP00000001 --logo ''")]
+    Page(super::look::PageArgs),
     /// List all merchants
     List {
         /// Print one JSON object
@@ -104,6 +110,7 @@ pub async fn merchant(config: &Config, command: MerchantCommand) -> Result<(), E
     let store = Store::open(config).await?;
     let done = match command {
         MerchantCommand::Add(args) => add_merchant(config, &store, args).await,
+        MerchantCommand::Page(args) => super::look::page(&store, args).await,
         MerchantCommand::List { json } => list_merchants(&store, json).await,
     };
     store.db.close().await;

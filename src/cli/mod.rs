@@ -6,6 +6,7 @@ mod bins;
 mod books;
 mod curl;
 mod keys;
+mod look;
 mod reconcile;
 mod rules;
 mod serve;

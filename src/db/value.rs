@@ -1,7 +1,7 @@
 //! What goes into and comes out of a statement.
 
 use crate::error::Error;
-use crate::id::{EntityId, EventId, TokenId, TransactionId};
+use crate::id::{EntityId, EventId, LinkId, TokenId, TransactionId};
 use std::fmt;
 
 #[derive(Clone, PartialEq)]
@@ -89,6 +89,12 @@ impl<const N: usize> From<[u8; N]> for Value {
 
 impl From<EntityId> for Value {
     fn from(id: EntityId) -> Value {
+        Value::Bytes(id.as_bytes().to_vec())
+    }
+}
+
+impl From<LinkId> for Value {
+    fn from(id: LinkId) -> Value {
         Value::Bytes(id.as_bytes().to_vec())
     }
 }

@@ -182,7 +182,7 @@ impl Checked {
 }
 
 /// The amount against its currency's decimals; both have been checked by themselves.
-fn check_amount(body: &Node, errors: &mut Vec<FieldError>) {
+pub(super) fn check_amount(body: &Node, errors: &mut Vec<FieldError>) {
     let amount = body.get("amount").and_then(Node::text_or_number);
     let currency = Currency::parse(body_text(body, "currency"));
     if let (Some(amount), Some(currency)) = (amount, currency)
@@ -193,7 +193,7 @@ fn check_amount(body: &Node, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn check_urls(call: &Call, body: &Node, errors: &mut Vec<FieldError>) {
+pub(super) fn check_urls(call: &Call, body: &Node, errors: &mut Vec<FieldError>) {
     let webhook = body.get("return_url").map(|urls| body_text(urls, "webhook_url")).unwrap_or_default();
     if call.caller.live && !webhook.is_empty() && !webhook.to_ascii_lowercase().starts_with("https:") {
         errors.push(FieldError::new("return_url.webhook_url", "https", "With a live key this must be an https URL."));
@@ -364,7 +364,7 @@ fn browser(body: &Node) -> Browser {
     }
 }
 
-fn address(node: &Node) -> Address {
+pub(super) fn address(node: &Node) -> Address {
     let text = |name| node.get(name).and_then(Node::text).map(str::to_owned);
     Address {
         country: text("country"),

@@ -28,6 +28,43 @@ pub const RETURN_URL: &[Field] = &[
     optional("cancel_url", Kind::Url, ""),
 ];
 
+/// A link's page asks for what is missing.
+pub const LINK_ADDRESS: &[Field] = &[
+    optional("country", Kind::Country, "ISO 3166-1 alpha-2. JP makes the link's page Japanese."),
+    optional("email", Kind::Text { min: 1, max: 45 }, ""),
+    optional("phone_number", Kind::Text { min: 1, max: 20 }, "Repeated as given.").or("phone"),
+    optional("address1", Kind::Text { min: 1, max: 199 }, ""),
+    optional("address2", Kind::Text { min: 0, max: 199 }, ""),
+    optional("city", Kind::Text { min: 1, max: 65 }, ""),
+    optional("state", Kind::Text { min: 0, max: 65 }, ""),
+    optional("postal_code", Kind::Text { min: 0, max: 45 }, ""),
+];
+
+pub const LINK_RETURN_URL: &[Field] = &[
+    required("webhook_url", Kind::Url, "Told of every final result; https only with a live key."),
+    required("success_url", Kind::Url, "Where the browser goes once it is paid; transaction_id is added."),
+    required("decline_url", Kind::Url, "Where it goes after the last try."),
+    optional("cancel_url", Kind::Url, "Where the cancel button leads; decline_url by default."),
+];
+
+pub const LINK_METHOD: &[Field] = &[
+    optional("type", Kind::OneOf(&["scheme", "googlepay", "applepay", "gcash", "paypay"]), "`scheme` is a card."),
+    optional("store_payment_method", Kind::Bool, "True stores the card when the link is paid."),
+];
+
+pub const LINK: &[Field] = &[
+    MERCHANT_ID,
+    required("currency", Kind::Currency, "ISO 4217, enabled for the merchant."),
+    required("return_url", Kind::Object(LINK_RETURN_URL), ""),
+    optional("amount", Kind::OpenAmount, "Major units; null, empty or missing: the customer types it."),
+    optional("merchant_email", Kind::Text { min: 0, max: 45 }, ""),
+    optional("merchant_txn_ref", Kind::TextOrNumber { max: 45 }, "Shown on the page; may repeat."),
+    optional("billing_address", Kind::Object(LINK_ADDRESS), "The page asks for what is missing."),
+    optional("shipping_address", Kind::Object(ADDRESS), ""),
+    optional("payment_method", Kind::Object(LINK_METHOD), ""),
+    optional("expires_in", Kind::Digits { min: 1, max: 8 }, "Seconds, 1 to 31536000 (a year); a day by default."),
+];
+
 pub const PAYMENT_METHOD: &[Field] = &[
     optional("type", Kind::OneOf(&["scheme", "googlepay", "applepay", "gcash", "paypay"]), "`scheme` is a card."),
     optional("store_payment_method", Kind::Bool, "True stores the card when the charge is approved."),

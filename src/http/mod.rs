@@ -7,6 +7,7 @@ pub mod explain;
 pub mod fields;
 pub mod flow;
 pub mod follow;
+pub mod links;
 pub mod openapi;
 pub mod query;
 pub mod rules;
@@ -43,6 +44,9 @@ pub fn router(app: App, probe: Probe) -> Router {
         .route("/server-to-server-interface/capture", post(follow::capture))
         .route("/server-to-server-interface/refund", post(follow::refund))
         .route("/server-to-server-interface/void", post(follow::void))
+        .route("/server-to-server-interface/hpp/generate/link", post(links::generate))
+        .route("/hpp/generate/link", post(links::generate))
+        .route("/server-to-server-interface/hpp/link/{id}", get(links::get))
         .route("/server-to-server-interface/transaction/{id}/explain", get(explain::by_id))
         .route("/server-to-server-interface/webhooks", get(webhooks::list))
         .route("/server-to-server-interface/webhooks/{id}/retry", post(webhooks::retry))

@@ -6,7 +6,7 @@ mod examples;
 mod rules;
 
 use super::shape::{Field, Kind};
-use super::{answer, rules as rule_answers, status};
+use super::{answer, links, rules as rule_answers, status};
 use crate::codes::{Code, MEANINGS};
 use crate::pay::{envelope, explain, tokens, told};
 use axum::response::Response;
@@ -30,6 +30,7 @@ use utoipa::OpenApi;
     told::Feed,
     rule_answers::RuleAnswer,
     rule_answers::RuleList,
+    links::LinkView,
 )))]
 struct Answers;
 
@@ -186,6 +187,10 @@ fn schema(kind: &Kind) -> Value {
         Kind::Country => json!({"type": "string", "pattern": "^[A-Za-z]{2}$", "examples": ["JP"]}),
         Kind::Amount => {
             let pattern = "^[0-9]+([.][0-9]+)?$";
+            json!({"type": ["string", "number"], "maxLength": 10, "pattern": pattern, "exclusiveMinimum": 0, "examples": ["1000"]})
+        }
+        Kind::OpenAmount => {
+            let pattern = "^([0-9]+([.][0-9]+)?)?$";
             json!({"type": ["string", "number"], "maxLength": 10, "pattern": pattern, "exclusiveMinimum": 0, "examples": ["1000"]})
         }
         Kind::Currency => json!({"type": "string", "pattern": "^[A-Z]{3}$", "examples": ["JPY"]}),

@@ -28,6 +28,8 @@ pub enum Kind {
     Country,
     /// Major units, a number or a text; the currency's decimals are judged later.
     Amount,
+    /// As `Amount`; an empty text is none.
+    OpenAmount,
     Currency,
     Bool,
     Uuid,
@@ -110,7 +112,8 @@ impl Kind {
             Kind::Country => check_text(node, "Send two letters, ISO 3166-1 alpha-2, such as \"JP\".", |text| {
                 text.len() == 2 && text.chars().all(|c| c.is_ascii_alphabetic())
             }),
-            Kind::Amount => {
+            Kind::OpenAmount if node.text() == Some("") => Ok(()),
+            Kind::Amount | Kind::OpenAmount => {
                 let text = node.text_or_number().ok_or_else(|| wrong("type", "Send a number or a string."))?;
                 money::check_form(text).map_err(|error| wrong(error.code(), error.message()))
             }

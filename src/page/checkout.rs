@@ -2,6 +2,7 @@
 //! and goes on to the shop. Opening it again shows how it ended, whenever. It depends on no cookie: what says whose payment
 //! it is stands signed in its address.
 
+use super::hosted::result_of;
 use super::shell::{self, Action, Policy, Shell, Told};
 use super::texts::Language;
 use super::{go_back, language};
@@ -60,6 +61,11 @@ fn answer(app: &App, language: Language, found: &Transaction, path: &str) -> Res
     match (found.state, &found.details.waits) {
         (Stands::Waiting, Some(waits)) => challenge(app, language, found, waits),
         (Stands::Pending, _) => processing(app, language, found, path),
+        // The hosted page says why, and has the form again while there are tries.
+        (state, _) if !state.succeeded() && found.details.link.is_some() => {
+            let page = found.details.link.map(|link| result_of(app, language, link));
+            shell::see_other(app, &page.unwrap_or_default())
+        }
         _ => match back {
             Some(url) => shell::see_other(app, &go_back(url, Some(found.id))),
             None => not_found(app, language),

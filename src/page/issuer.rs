@@ -67,9 +67,9 @@ async fn respond(app: &App, headers: &HeaderMap, form: &Form) -> Result<Option<R
         (None, None) => None,
     };
     let shell = Shell { test: true, ..Shell::plain(app, language(headers)) };
-    let (framed_by, shop) = merchant_of(app, &challenge).await?;
-    // The browser is led on to the shop from there, and holds the policy against that too.
-    let shop = [&shop.success_url, &shop.decline_url].into_iter().flatten().map(String::as_str);
+    let (framed_by, urls) = shop(app, &challenge).await?;
+    // The browser goes from here to the notification URL and on to the shop by a redirect, in one step of its own.
+    let shop = [&urls.success_url, &urls.decline_url].into_iter().flatten().map(String::as_str);
     let leads_to = std::iter::once(challenge.notification_url.as_str()).chain(shop).collect();
     let policy = Policy { leads_to, framed_by: &framed_by, wallet_scripts: &[] };
     Ok(Some(match ended {
@@ -98,8 +98,9 @@ fn back(app: &App, shell: &Shell, challenge: &Challenge, ended: &CRes, policy: &
     shell::respond(app, StatusCode::OK, &page, policy)
 }
 
-/// Who may frame this page, as a page of the merchant's may hold the payment page in a frame; and where the shop is.
-async fn merchant_of(app: &App, challenge: &Challenge) -> Result<(Vec<String>, ReturnUrl), Error> {
+/// A page of the merchant's may hold the payment page in a frame, and then this one too; and where the shop wants its customer
+/// back.
+async fn shop(app: &App, challenge: &Challenge) -> Result<(Vec<String>, ReturnUrl), Error> {
     let token = challenge.notification_url.rsplit('/').next().unwrap_or_default();
     let Some(id) = waiting::visitor(app, token) else { return Ok(Default::default()) };
     let Some(found) = store::reread(&app.db, id).await? else { return Ok(Default::default()) };

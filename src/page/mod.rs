@@ -1,31 +1,48 @@
 //! Pages for cardholders: the hosted payment page (contract section 8) and what belongs to it. They are HTML that works
 //! without scripts; nothing on them comes from another host.
 
-pub mod amount;
+mod amount;
 pub mod assets;
-pub mod body;
-pub mod checkout;
-pub mod issuer;
-pub mod look;
+mod body;
+mod checkout;
+mod form;
+mod hosted;
+mod issuer;
+mod look;
+mod reason;
 pub mod shell;
 pub mod texts;
+mod view;
+mod visitor;
 
 use crate::app::App;
 use crate::id::TransactionId;
 use crate::language::prefers_japanese;
 use crate::threeds::sandbox::ISSUER_PATH;
-use axum::Router;
 use axum::http::{HeaderMap, header};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
+use std::sync::Arc;
 use texts::Language;
+use visitor::Limits;
 
 pub fn router() -> Router<App> {
-    Router::new()
+    let mut router = Router::new();
+    for language in [Language::English, Language::Japanese] {
+        let page = format!("{}/HostedPaymentPage/{{code}}", language.prefix());
+        router = router
+            .route(&page, get(hosted::show).post(hosted::pay))
+            .route(&format!("{page}/result"), get(hosted::result))
+            .route(&format!("{page}/other-card"), post(hosted::other_card))
+            .route(&format!("{page}/cancel"), post(hosted::cancel));
+    }
+    router
         .route("/checkout/{token}", get(checkout::visit).post(checkout::visit))
         .route(ISSUER_PATH, post(issuer::answer))
         .route("/page/{name}", get(assets::serve))
         .route("/page/accent/{name}", get(look::accent))
         .route("/page/logo/{merchant}/{name}", get(look::logo))
+        .layer(Extension(Arc::new(Limits::new())))
 }
 
 /// Of pages whose address does not say it.

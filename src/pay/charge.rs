@@ -9,7 +9,7 @@ use super::outcome::{self, Flow};
 use super::refusal::Refusal;
 use super::tokens::{self, StoredCard};
 use super::transaction::{Details, Kind, Source, State, Transaction};
-use super::{Answer, store, waiting};
+use super::{Answer, links, store, waiting};
 use crate::acquirer::faults::Fault;
 use crate::acquirer::{Acquirer, Initiator, Reason};
 use crate::app::App;
@@ -229,6 +229,10 @@ async fn write_intent(
     if let Some(stored) = &instrument.stored {
         writes.push(tokens::still_there(stored.id, request.caller));
     }
+    let link_at = request.details.link.map(|link| {
+        writes.extend(links::begin(link, intent.id, app.clock.now()));
+        writes.len() - 2
+    });
     let counts = writes.len();
     writes.extend(verdict.writes());
     writes.push(store::insert(&intent, Some(sealed))?);
@@ -246,6 +250,7 @@ async fn write_intent(
             Ok(Intent::Written(Box::new(intent)))
         }
         Written::GuardFailed(0) if request.claim.is_some() => Ok(Intent::KeyTaken),
+        Written::GuardFailed(at) if Some(at) == link_at => Err(Error::new(Code::Err1014)),
         Written::GuardFailed(at) => match at.checked_sub(counts).and_then(|at| verdict.refused_at(at)) {
             Some((code, note)) => {
                 intent.details.risk = Some(note);

@@ -1,8 +1,8 @@
 //! The payment: what it is (`transaction`, `state`), how it goes (`charge`, with the card in
 //! `instrument`), whether its cardholder is asked first (`authenticate`, `waiting`), what may follow it (`follow`, with the
 //! balances in `parent`), how it ends (`outcome`), what happens when no answer comes (`recover`) and later (`worker`), how
-//! it is written (`store`, `attempts`, `books`) and told (`envelope`, `explain`). `idempotency` lives here because its rows
-//! belong to the same writes.
+//! it is written (`store`, `attempts`, `books`) and told (`envelope`, `explain`). `links` are what the hosted page
+//! pays. `idempotency` lives here because its rows belong to the same writes.
 
 pub mod attempts;
 pub mod authenticate;
@@ -14,6 +14,7 @@ pub mod follow;
 pub mod holds;
 pub mod idempotency;
 pub mod instrument;
+pub mod links;
 pub mod outcome;
 pub mod parent;
 pub mod recover;

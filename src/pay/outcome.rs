@@ -5,7 +5,7 @@ use super::attempts::{self, Answered, Reply};
 use super::idempotency::{self, Claim};
 use super::state::{Event, apply};
 use super::transaction::{Kind, State, Transaction};
-use super::{Answer, books, envelope, parent, store};
+use super::{Answer, books, envelope, links, parent, store};
 use crate::acquirer::Outcome;
 use crate::app::App;
 use crate::codes::Code;
@@ -132,6 +132,7 @@ pub fn rows(
     if after.state == State::Approved {
         rows.extend(books::entries(after, parent, app.clock.now()));
     }
+    rows.extend(links::ended(after));
     rows.extend(follow_up(app, merchant, after, parent));
     if after.state != State::NotSent {
         rows.extend(news(app, after, parent));

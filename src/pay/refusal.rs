@@ -3,7 +3,7 @@
 
 use super::idempotency::Claim;
 use super::transaction::{State, Transaction};
-use super::{Answer, envelope, outcome, store};
+use super::{Answer, envelope, links, outcome, store};
 use crate::app::App;
 use crate::codes::Code;
 use crate::db::Written;
@@ -37,7 +37,10 @@ impl Refusal<'_> {
     pub async fn record(&self, draft: Transaction, code: Code) -> Result<Option<Answer>, Error> {
         let refused = refused(draft, code);
         let answer = envelope::answer(&refused, self.merchant, self.request_id);
-        let mut writes = Vec::with_capacity(5);
+        let mut writes = Vec::with_capacity(7);
+        if let Some(link) = refused.details.link {
+            writes.extend(links::refused(link, refused.id, self.app.clock.now()));
+        }
         if let Some(claim) = self.claim {
             writes.push(claim.insert(refused.id, self.app.clock.now()));
         }
@@ -55,6 +58,7 @@ impl Refusal<'_> {
                 metrics::counter!("fuda_transactions_total", "kind" => kind, "state" => "REFUSED").increment(1);
                 Ok(Some(answer.with_reference(reference)))
             }
+            Written::GuardFailed(0) if refused.details.link.is_some() => Err(Error::new(Code::Err1014)),
             Written::GuardFailed(_) => Ok(None),
             Written::Ambiguous => Err(Error::internal("the database was lost while a refusal was being written")),
         }

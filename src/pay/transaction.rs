@@ -6,7 +6,7 @@ use crate::card::{Expiry, Scheme};
 use crate::clock::Millis;
 use crate::codes::Code;
 use crate::directory::Caller;
-use crate::id::{TokenId, TransactionId};
+use crate::id::{LinkId, TokenId, TransactionId};
 use crate::money::Money;
 use crate::risk::Note;
 use crate::threeds::Authenticated;
@@ -174,6 +174,9 @@ pub struct Details {
     /// Which risk rules fired, and the score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<Note>,
+    /// The hosted page's link that it tries to pay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkId>,
     /// What the issuer said of the cardholder, where it was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub three_d_secure: Option<Authenticated>,

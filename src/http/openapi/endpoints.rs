@@ -1,7 +1,7 @@
 //! Every endpoint of the document: one row each.
 
 use crate::codes::Code;
-use crate::http::fields::{CAPTURE, CHANGE, CHARGE, REFUND, RULE, STORE, VOID};
+use crate::http::fields::{CAPTURE, CHANGE, CHARGE, LINK, REFUND, RULE, STORE, VOID};
 use crate::http::shape::Field;
 
 pub struct Endpoint {
@@ -73,6 +73,12 @@ const fn follow(path: &'static str, summary: &'static str, body: (&'static str, 
     Endpoint { method: "post", path, summary, body: Some(body), query: &[], success, refusals: FOLLOWED }
 }
 
+const fn link(path: &'static str, summary: &'static str) -> Endpoint {
+    let (body, success) = (Some(("LinkRequest", LINK)), (201, "LinkView"));
+    let refusals = &[Code::Err1007, Code::Err1008, Code::Err1015];
+    Endpoint { method: "post", path, summary, body, query: &[], success, refusals }
+}
+
 const RULES_PATH: &str = "/server-to-server-interface/risk/rules";
 const TOKEN_PATH: &str = "/server-to-server-interface/tokens/{id}";
 
@@ -96,6 +102,17 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Let go of the money that an authorization holds",
         ("VoidRequest", VOID),
     ),
+    link("/server-to-server-interface/hpp/generate/link", "A link to the hosted payment page"),
+    link("/hpp/generate/link", "The same by its shorter path"),
+    Endpoint {
+        method: "get",
+        path: "/server-to-server-interface/hpp/link/{id}",
+        summary: "What became of a link",
+        body: None,
+        query: &[],
+        success: (200, "LinkView"),
+        refusals: &[Code::Err1013],
+    },
     Endpoint {
         method: "get",
         path: "/server-to-server-interface/transaction/{id}/explain",

@@ -1,6 +1,7 @@
 //! Examples of the document. The answers are made by the code that makes the real ones, from one imagined charge; a
 //! story sends the requests to a running gateway and compares.
 
+mod links;
 mod webhooks;
 
 use super::super::answer::{About, refusal};
@@ -46,6 +47,7 @@ pub fn of_request(body: &str) -> &'static [&'static str] {
         "CaptureRequest" => &["capture_a_part"],
         "RefundRequest" => &["refund_a_part"],
         "VoidRequest" => &["void_a_hold"],
+        "LinkRequest" => &["link_of_an_order", "link_open_amount"],
         other => rules::of_request(other),
     }
 }
@@ -77,6 +79,8 @@ pub fn of_answer(method: &str, path: &str, status: u16) -> &'static [&'static st
         ("get", "webhooks", 200) => &["webhook_list"],
         ("post", "webhooks/{id}/retry", 200) => &["webhook_again"],
         ("get", "events", 200) => &["event_feed"],
+        ("post", "hpp/generate/link" | "/hpp/generate/link", 201) => &["link_made"],
+        ("get", "hpp/link/{id}", 200) => &["link_paid"],
         (method, noun, status) => rules::of_answer(method, noun, status),
     }
 }
@@ -84,6 +88,7 @@ pub fn of_answer(method: &str, path: &str, status: u16) -> &'static [&'static st
 /// All examples, as the document's components hold them.
 pub fn all() -> Map<String, Value> {
     let ours = requests().into_iter().chain(answers().unwrap_or_default());
+    let ours = ours.chain(links::requests()).chain(links::answers().unwrap_or_default());
     ours.chain(rules::requests()).chain(rules::answers().unwrap_or_default()).collect()
 }
 

@@ -1,0 +1,346 @@
+//! The payment form: which fields a link's page asks for, and what the visitor typed, checked. What a browser checks is checked
+//! here again. Nothing that looks like a card number is ever given back to a page.
+
+use super::amount;
+use super::body::Form;
+use super::texts::{Language, Texts};
+use crate::card::{Card, Cvc, Expiry, Pan, PanError, contains_any_number, contains_number};
+use crate::clock::Millis;
+use crate::json::control_character;
+use crate::money::{AmountError, Money};
+use crate::pay::links::Link;
+use crate::pay::transaction::Address;
+use std::sync::LazyLock;
+use zeroize::Zeroizing;
+
+/// A text field of the page, by the name under which it is sent.
+pub struct Field {
+    pub name: &'static str,
+    /// Characters (contract section 2).
+    pub most: usize,
+    pub required: bool,
+    /// WHATWG HTML, autofill detail tokens.
+    pub autocomplete: &'static str,
+    pub input: &'static str,
+    pub mode: &'static str,
+    pub label: fn(&Texts) -> &'static str,
+    missing: fn(&Texts) -> &'static str,
+}
+
+impl Field {
+    /// What is said when it is empty.
+    pub fn missing(&self, t: &Texts) -> &'static str {
+        (self.missing)(t)
+    }
+}
+
+const NAME: Field = Field {
+    name: "name",
+    most: 255,
+    required: true,
+    autocomplete: "cc-name",
+    input: "text",
+    mode: "text",
+    label: |t| t.form.name,
+    missing: |t| t.wrong.name_missing,
+};
+
+macro_rules! address {
+    ($name:ident, $most:literal, $required:literal, $autocomplete:literal, $input:literal, $missing:expr) => {
+        Field {
+            name: stringify!($name),
+            most: $most,
+            required: $required,
+            autocomplete: $autocomplete,
+            input: $input,
+            mode: $input,
+            label: |t| t.form.$name,
+            missing: $missing,
+        }
+    };
+}
+
+const COUNTRY: Field = address!(country, 2, true, "billing country", "text", |t| t.wrong.country_missing);
+const EMAIL: Field = address!(email, 45, true, "email", "email", |t| t.wrong.email_missing);
+const PHONE: Field = address!(phone_number, 20, true, "tel", "tel", |t| t.wrong.phone_missing);
+const ADDRESS1: Field = address!(address1, 199, true, "billing address-line1", "text", |t| t.wrong.address1_missing);
+const ADDRESS2: Field = address!(address2, 199, false, "billing address-line2", "text", |_| "");
+const CITY: Field = address!(city, 65, true, "billing address-level2", "text", |t| t.wrong.city_missing);
+const STATE: Field = address!(state, 65, false, "billing address-level1", "text", |_| "");
+const POSTAL: Field = address!(postal_code, 45, false, "billing postal-code", "text", |_| "");
+
+/// In the order in which the language writes an address.
+const ENGLISH: [&Field; 8] = [&COUNTRY, &ADDRESS1, &ADDRESS2, &CITY, &STATE, &POSTAL, &EMAIL, &PHONE];
+const JAPANESE: [&Field; 8] = [&COUNTRY, &POSTAL, &STATE, &CITY, &ADDRESS1, &ADDRESS2, &EMAIL, &PHONE];
+
+/// The texts of a card's section and of the address that the link lacks. The optional ones are asked with the address only.
+pub fn fields(link: &Link, language: Language) -> Vec<&'static Field> {
+    let known = link.details.billing_address.clone().unwrap_or_default();
+    let order = if language == Language::Japanese { JAPANESE } else { ENGLISH };
+    let asks =
+        |field: &&&'static Field| part(&known, field.name).is_none() && (field.required || known.address1.is_none());
+    std::iter::once(&NAME).chain(order.iter().filter(asks).copied()).collect()
+}
+
+fn part<'a>(address: &'a Address, name: &str) -> Option<&'a str> {
+    let part = match name {
+        "country" => &address.country,
+        "email" => &address.email,
+        "phone_number" => &address.phone_number,
+        "address1" => &address.address1,
+        "address2" => &address.address2,
+        "city" => &address.city,
+        "state" => &address.state,
+        _ => &address.postal_code,
+    };
+    part.as_deref()
+}
+
+/// Codes of ISO 3166-1 with their names from Unicode's CLDR.
+pub struct Country {
+    pub code: &'static str,
+    pub en: &'static str,
+    pub ja: &'static str,
+}
+
+static COUNTRIES: LazyLock<[Vec<Country>; 2]> = LazyLock::new(|| {
+    let rows = || {
+        include_str!("countries.tsv").lines().filter_map(|line| {
+            let mut columns = line.split('\t');
+            Some(Country { code: columns.next()?, en: columns.next()?, ja: columns.next()? })
+        })
+    };
+    let mut japanese: Vec<Country> = rows().collect();
+    // The country of most readers first, then by their syllabary.
+    japanese.sort_by_key(|country| (country.code != "JP", country.ja));
+    [rows().collect(), japanese]
+});
+
+/// In the order of the language.
+pub fn countries(language: Language) -> &'static [Country] {
+    &COUNTRIES[usize::from(language == Language::Japanese)]
+}
+
+/// A field that cannot stay as it is: its name, and what to do.
+pub type Wrong = (&'static str, String);
+
+/// What was typed, as the page may show it again: never the number or the cvc.
+#[derive(Default)]
+pub struct Typed(Vec<(&'static str, String)>);
+
+impl Typed {
+    pub fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value)
+    }
+}
+
+/// A form that can be paid.
+pub struct Payment {
+    pub money: Money,
+    pub card: Card,
+    pub cvc: Cvc,
+    pub billing_address: Address,
+}
+
+struct Checks<'a> {
+    form: &'a Form,
+    t: &'static Texts,
+    wrong: Vec<Wrong>,
+}
+
+/// The form of this link's page. The payment, or every wrong field in the page's order; and what may be shown again.
+pub fn check(link: &Link, language: Language, form: &Form, now: Millis) -> (Result<Payment, Vec<Wrong>>, Typed) {
+    let mut checks = Checks { form, t: language.texts(), wrong: Vec::new() };
+    let money = link.amount().or_else(|| checks.amount(link));
+    let pan = checks.number(link);
+    let expiry = checks.expiry(now);
+    let cvc = checks.cvc(pan.as_ref());
+    let mut address = link.details.billing_address.clone().unwrap_or_default();
+    let mut typed = Typed::default();
+    let mut name = String::new();
+    for field in fields(link, language) {
+        let Some(value) = checks.text(field, pan.as_ref()) else { continue };
+        typed.0.push((field.name, value.clone()));
+        if field.name == "name" { name = value } else { fill(&mut address, field.name, value) }
+    }
+    for name in ["amount", "expiry"] {
+        let value = form.get(name);
+        // The longest that is either; a number that was typed here is not given back.
+        if value.chars().count() <= 10 {
+            typed.0.push((name, value.to_owned()));
+        }
+    }
+    let payment = match (money, pan, expiry, cvc) {
+        (Some(money), Some(pan), Some(expiry), Some(cvc)) if checks.wrong.is_empty() => {
+            Ok(Payment { money, card: Card { pan, expiry, name }, cvc, billing_address: address })
+        }
+        _ => Err(checks.wrong),
+    };
+    (payment, typed)
+}
+
+fn fill(address: &mut Address, name: &str, value: String) {
+    let value = Some(value).filter(|value| !value.is_empty());
+    match name {
+        "country" => address.country = value,
+        "email" => address.email = value,
+        "phone_number" => address.phone_number = value,
+        "address1" => address.address1 = value,
+        "address2" => address.address2 = value,
+        "city" => address.city = value,
+        "state" => address.state = value,
+        _ => address.postal_code = value,
+    }
+}
+
+impl Checks<'_> {
+    fn say(&mut self, field: &'static str, text: impl Into<String>) {
+        self.wrong.push((field, text.into()));
+    }
+
+    fn amount(&mut self, link: &Link) -> Option<Money> {
+        let t = &self.t.wrong;
+        let text = amount::typed(self.form.get("amount"));
+        if text.is_empty() {
+            self.say("amount", t.amount_missing);
+            return None;
+        }
+        match Money::parse(&text, link.currency) {
+            Ok(money) => Some(money),
+            Err(error) => {
+                self.say(
+                    "amount",
+                    match error {
+                        AmountError::Form => t.amount_form.to_owned(),
+                        AmountError::TooLong => t.amount_long.to_owned(),
+                        AmountError::NotPositive => t.amount_positive.to_owned(),
+                        AmountError::Decimals => (t.amount_decimals)(link.currency.code(), link.currency.decimals()),
+                    },
+                );
+                None
+            }
+        }
+    }
+
+    fn number(&mut self, link: &Link) -> Option<Pan> {
+        let t = &self.t.wrong;
+        let text = narrowed(self.form.get("number"));
+        if text.is_empty() {
+            self.say("number", t.number_missing);
+            return None;
+        }
+        let pan = Pan::parse(&text);
+        match &pan {
+            Err(PanError::Form) => self.say("number", t.number_form),
+            Err(PanError::Luhn) => self.say("number", t.number_luhn),
+            Err(PanError::Scheme) => self.say("number", t.number_scheme),
+            // What the merchant wrote into the link the visitor cannot change.
+            Ok(pan) if said(link).iter().any(|text| contains_number(text, pan)) => self.say("number", t.number_in_text),
+            Ok(_) => {}
+        }
+        pan.ok()
+    }
+
+    /// `MM/YY`, `MMYY`, `MM/YYYY`, also with spaces or in full width.
+    fn expiry(&mut self, now: Millis) -> Option<Expiry> {
+        let t = &self.t.wrong;
+        let text: String = narrowed(self.form.get("expiry")).chars().filter(|c| *c != ' ').collect();
+        if text.is_empty() {
+            self.say("expiry", t.expiry_missing);
+            return None;
+        }
+        let parts = text.split_once(['/', '-', '.']).or_else(|| match text.len() {
+            4 | 6 if text.is_ascii() => Some(text.split_at(2)),
+            _ => None,
+        });
+        match parts.map(|(month, year)| Expiry::parse(month, year)) {
+            Some(Ok(expiry)) if expiry.is_past(now) => {
+                self.say("expiry", t.expiry_past);
+                None
+            }
+            Some(Ok(expiry)) => Some(expiry),
+            _ => {
+                self.say("expiry", t.expiry_form);
+                None
+            }
+        }
+    }
+
+    fn cvc(&mut self, pan: Option<&Pan>) -> Option<Cvc> {
+        let t = &self.t.wrong;
+        let text = narrowed(self.form.get("cvc"));
+        let cvc = Cvc::parse(&text);
+        match (&cvc, pan.map(|pan| pan.scheme().cvc_length())) {
+            _ if text.is_empty() => self.say("cvc", t.cvc_missing),
+            (None, _) => self.say("cvc", t.cvc_form),
+            (Some(_), Some(3)) if text.len() != 3 => self.say("cvc", t.cvc_three),
+            (Some(_), Some(4)) if text.len() != 4 => self.say("cvc", t.cvc_four),
+            _ => {}
+        }
+        cvc
+    }
+
+    /// `None`: it holds a card number, and is not shown again.
+    fn text(&mut self, field: &'static Field, pan: Option<&Pan>) -> Option<String> {
+        let t = &self.t.wrong;
+        let value = self.form.get(field.name);
+        let own = pan.is_some_and(|pan| contains_number(value, pan)) || self.repeats_number(value);
+        if own || (field.name == "name" || value.chars().count() > field.most) && contains_any_number(value) {
+            self.say(field.name, t.holds_number);
+            return None;
+        }
+        let count = value.chars().count();
+        if value.is_empty() {
+            if field.required {
+                self.say(field.name, (field.missing)(self.t));
+            }
+        } else if control_character(value) {
+            self.say(field.name, t.letters);
+        } else if field.name == "country" && !countries(Language::English).iter().any(|country| country.code == value) {
+            self.say(field.name, t.country_missing);
+        } else if count > field.most {
+            self.say(field.name, (t.too_long)(field.most));
+        } else if field.name == "email" && !is_email(value) {
+            self.say(field.name, t.email_form);
+        }
+        // What is far too long is no slip of the pen: it is not sent back whole.
+        Some(value.chars().take(field.most * 2).collect())
+    }
+
+    /// Also a number that is mistyped is not shown again in another field.
+    fn repeats_number(&self, value: &str) -> bool {
+        let digits = |text: &str| {
+            Zeroizing::new(text.chars().map(amount::narrow).filter(char::is_ascii_digit).collect::<String>())
+        };
+        let number = digits(self.form.get("number"));
+        number.len() >= 12 && digits(value).contains(number.as_str())
+    }
+}
+
+fn narrowed(text: &str) -> Zeroizing<String> {
+    // A full-width letter has three bytes, a narrow one at most two: this never grows.
+    let mut out = Zeroizing::new(String::with_capacity(text.len()));
+    out.extend(text.chars().map(amount::narrow));
+    out
+}
+
+/// The merchant's own texts of a link.
+fn said(link: &Link) -> Vec<&str> {
+    let details = &link.details;
+    let addresses = [&details.billing_address, &details.shipping_address].into_iter().flatten();
+    let names = ["country", "email", "phone_number", "address1", "address2", "city", "state", "postal_code"];
+    let parts = addresses.flat_map(|address| names.into_iter().filter_map(|name| part(address, name)));
+    parts.chain(details.merchant_txn_ref.as_deref()).chain(details.merchant_email.as_deref()).collect()
+}
+
+/// One sign between two texts without spaces, the second with a point: enough to catch a slip.
+fn is_email(text: &str) -> bool {
+    let parts = text.split_once('@');
+    !text.contains(char::is_whitespace)
+        && parts.is_some_and(|(local, domain)| {
+            !local.is_empty()
+                && !domain.contains('@')
+                && domain.split('.').all(|part| !part.is_empty())
+                && domain.contains('.')
+        })
+}
