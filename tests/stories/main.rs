@@ -10,6 +10,7 @@ mod crash;
 mod examples;
 mod faults;
 mod follow;
+mod hosted;
 mod limits;
 mod lost;
 mod operator;
@@ -129,8 +130,23 @@ fn of_risk() -> Vec<(&'static str, Story)> {
     ]
 }
 
+fn of_pages() -> Vec<(&'static str, Story)> {
+    stories![
+        hosted::links_are_made,
+        hosted::paid_without_scripts,
+        hosted::what_the_link_lacks_is_asked,
+        hosted::mistakes_are_told,
+        hosted::declined_three_times,
+        hosted::a_thousand_visitors_pay_once,
+        hosted::cancelled_and_expired,
+        hosted::forms_of_others,
+        hosted::without_an_answer,
+        hosted::a_merchants_look,
+    ]
+}
+
 fn main() {
-    let stories = [all(), of_risk()].concat();
+    let stories = [all(), of_risk(), of_pages()].concat();
     let postgres = world::postgres().is_some();
     if !postgres {
         eprintln!(
