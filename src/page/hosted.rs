@@ -309,7 +309,7 @@ impl Visit {
 
     fn form(&self, shown: &Shown, status: StatusCode, typed: &Typed, alert: Option<Alert>) -> Response {
         let shell = self.shell(shown);
-        let page = PayPage::new(&shell, &shown.link, self.own("/cancel"), typed, alert);
+        let page = PayPage::new(&shell, &shown.link, self.own(""), typed, alert);
         respond(&self.app, status, &page, &policy(Some(shown)))
     }
 

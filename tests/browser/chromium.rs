@@ -160,7 +160,8 @@ impl Visitor {
     }
 
     pub async fn runs(&self, script: &str) -> Value {
-        self.window.execute(script, Vec::new()).await.unwrap()
+        let done = self.window.execute(script, Vec::new()).await;
+        done.unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
     /// The page's own size in CSS pixels.

@@ -68,14 +68,22 @@ pub async fn back_after_success(engine: Engine) {
     let link = scene.link(json!({})).await;
     let visitor = &scene.visitor;
     visitor.opens(&link.url).await;
+    // To load the answer to a form again sends no card again.
+    scene.pays(DECLINED).await;
+    visitor.sees("#error-summary").await;
+    visitor.window.refresh().await.unwrap();
+    visitor.sees("#error-summary").await;
+    assert_eq!(scene.charges("order-1").await, ["DECLINED"]);
     scene.pays(GOOD).await;
     scene.returned("/done", "thanks").await;
-    visitor.window.back().await.unwrap();
-    assert_eq!(visitor.place().await, link.url);
-    assert_eq!(visitor.sees("#told #heading").await.text().await.unwrap(), "This is already paid");
+    for _ in 0..2 {
+        visitor.window.back().await.unwrap();
+        assert_eq!(visitor.place().await, link.url);
+        assert_eq!(visitor.sees("#told #heading").await.text().await.unwrap(), "This is already paid");
+    }
     visitor.presses("#shop").await;
     visitor.arrives(&scene.shop.url("/done?order=%E6%9C%AD%2F1&a&transaction_id=")).await;
-    assert_eq!(scene.charges("order-1").await, ["APPROVED"]);
+    assert_eq!(scene.charges("order-1").await, ["DECLINED", "APPROVED"]);
 }
 
 pub async fn every_state_in_english(engine: Engine) {
