@@ -3,6 +3,7 @@
 
 use super::body::Form;
 use super::form::{self, Payment, Typed};
+use super::patience::Patience;
 use super::shell::{Action, Policy, Shell, Told, respond, see_other};
 use super::texts::Language;
 use super::view::{Alert, PayPage};
@@ -21,15 +22,12 @@ use crate::pay::transaction::{Details, State as Stage, Transaction};
 use crate::pay::{store, waiting};
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, Path, RawQuery};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use std::sync::Arc;
 use zeroize::Zeroizing;
-
-/// How often a page that waits looks again, seconds.
-const LOOK_AGAIN_S: u32 = 2;
 
 /// One visit to one link's page.
 pub struct Visit {
@@ -44,6 +42,14 @@ struct Shown {
     merchant: Arc<Merchant>,
     /// Of the last try.
     transaction: Option<Transaction>,
+}
+
+impl Shown {
+    /// The result of a try comes by itself, without the cardholder.
+    fn is_busy(&self) -> bool {
+        let stage = self.transaction.as_ref().map(|transaction| transaction.state);
+        self.link.standing == Standing::Busy && stage != Some(Stage::Waiting)
+    }
 }
 
 impl FromRequestParts<App> for Visit {
@@ -68,8 +74,13 @@ pub async fn show(visit: Visit) -> Response {
 }
 
 /// Where a page that waits looks: it goes on as soon as there is a result.
-pub async fn result(visit: Visit) -> Response {
-    match visit.read().await {
+pub async fn result(visit: Visit, RawQuery(query): RawQuery) -> Response {
+    let patience = Patience::new(&visit.app, query.as_deref());
+    let mut read = visit.read().await;
+    while matches!(&read, Ok(Some(shown)) if shown.is_busy()) && patience.lasts().await {
+        read = visit.read().await;
+    }
+    match read {
         Ok(Some(shown)) => visit.outcome(&shown).unwrap_or_else(|| visit.page(&shown)),
         Ok(None) => visit.not_found(),
         Err(error) => visit.failed(None, &error),
@@ -297,7 +308,7 @@ impl Visit {
         let settling = stage == Some(Stage::Unknown);
         let (heading, why) = if settling { (t.settling, t.settling_why) } else { (t.processing, t.processing_why) };
         let result = self.own("/result");
-        let shell = self.shell(shown).refreshed(LOOK_AGAIN_S, &result);
+        let shell = self.shell(shown).waiting_for(&result);
         let actions = vec![Action::link("again", result, t.look_again).second()];
         let page = Told { shell: &shell, heading, lines: vec![why.to_owned()], busy: true, actions };
         respond(&self.app, StatusCode::OK, &page, &policy(Some(shown)))

@@ -549,7 +549,8 @@ pub async fn without_an_answer(engine: Engine) {
     tokio::time::sleep(Duration::from_millis(1_000)).await;
     // Another tab meanwhile.
     let busy = visit(&url).await;
-    let refresh = format!("<meta http-equiv=\"refresh\" content=\"2;url={}/result\">", &url[world.server.base.len()..]);
+    let refresh =
+        format!("<meta http-equiv=\"refresh\" content=\"0;url={}/result?wait\">", &url[world.server.base.len()..]);
     assert!(busy.says("Your payment is being processed") && busy.says(&refresh), "{}", busy.text);
     assert!(send(&url, &[&CARD]).await.leads_to().ends_with("/result"), "nothing is charged beside it");
     assert!(send(&format!("{url}/cancel"), &[]).await.leads_to().contains("/HostedPaymentPage/"));
