@@ -11,6 +11,7 @@ use crate::random::Random;
 use crate::risk::Risk;
 use crate::threeds::{self, Authenticator};
 use crate::vault::Vault;
+use crate::wallet::setup::Wallets;
 use crate::webhook::courier::Courier;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -24,6 +25,7 @@ pub struct App {
     pub directory: Directory,
     pub risk: Risk,
     pub bins: Bins,
+    pub wallets: Wallets,
     pub proxies: Proxies,
     pub sandbox: Arc<dyn Acquirer>,
     /// The sandbox's 3DS server, and the issuer whose page it shows.

@@ -9,9 +9,10 @@ pub mod page;
 pub mod pay;
 // What every flow is given.
 pub mod app;
-// May it go on? Is it the cardholder?
+// May it go on? Is it the cardholder? What does a wallet's token hold?
 pub mod risk;
 pub mod threeds;
+pub mod wallet;
 // Ask the bank; keep the card; who may call; write it down; tell the merchant; what happens later; what people did by hand;
 // what a number's first digits tell.
 pub mod acquirer;

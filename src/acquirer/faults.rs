@@ -179,7 +179,8 @@ impl Kept {
                     authenticated: stored.authenticated,
                 });
                 let (money, expiry, authentication) = (*money, *expiry, proof.as_ref());
-                let ask = Ask { reference, money, pan, expiry, cvc: None, stored_credential, authentication };
+                let ask =
+                    Ask { reference, money, pan, expiry, cvc: None, device: None, stored_credential, authentication };
                 match kind {
                     Kind::Authorize => Operation::Authorize(ask),
                     Kind::Verify => Operation::Verify(ask),

@@ -4,7 +4,7 @@
 pub mod faults;
 pub mod sandbox;
 
-use crate::card::{Cvc, Expiry, Pan};
+use crate::card::{Cryptogram, Cvc, Expiry, Pan};
 use crate::money::Money;
 use crate::response_codes::{self, OutcomeClass};
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,8 @@ pub struct Ask<'a> {
     pub pan: &'a Pan,
     pub expiry: Expiry,
     pub cvc: Option<&'a Cvc>,
+    /// The number is a device's (DPAN), with what it has made for this one payment.
+    pub device: Option<Device<'a>>,
     pub stored_credential: Option<StoredCredential<'a>>,
     /// What proves that the cardholder was authenticated for this charge.
     pub authentication: Option<&'a Authentication>,
@@ -102,6 +104,14 @@ pub struct Authentication {
     pub directory_id: String,
     /// Of the protocol: `2.2.0`.
     pub version: String,
+}
+
+/// What a wallet's device says beside its number.
+#[derive(Clone, Copy)]
+pub struct Device<'a> {
+    pub cryptogram: &'a Cryptogram,
+    /// Electronic commerce indicator, two digits; some schemes give none.
+    pub eci: Option<&'a str>,
 }
 
 /// The card schemes' stored-credential framework: who asks, and which earlier charge the cardholder agreed to.

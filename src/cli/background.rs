@@ -11,6 +11,7 @@ use crate::pay::teller::{self, Teller};
 use crate::pay::worker::{self, Worker};
 use crate::pay::{idempotency, recover, retention};
 use crate::risk;
+use crate::wallet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -32,7 +33,8 @@ pub async fn run(app: App, metrics: PrometheusHandle, stop: CancellationToken) {
     let worker = Worker::new(&app);
     let sealer = Arc::new(Mutex::new(Sealer::default()));
     let currencies = Arc::new(Mutex::new(BTreeSet::new()));
-    let [sealing, refreshing, judging, looking_up, forgetting, measuring] = std::array::from_fn(|_| app.clone());
+    let [sealing, refreshing, judging, looking_up, opening, forgetting, measuring] =
+        std::array::from_fn(|_| app.clone());
     let running = [
         every(worker::ROUND_MS, "work", &app.clock, &stop, move || {
             let worker = worker.clone();
@@ -53,6 +55,10 @@ pub async fn run(app: App, metrics: PrometheusHandle, stop: CancellationToken) {
         every(REFRESH_MS, "read the BIN table", &app.clock, &stop, move || {
             let app = looking_up.clone();
             async move { app.bins.refresh().await }
+        }),
+        every(REFRESH_MS, "read the wallets", &app.clock, &stop, move || {
+            let app = opening.clone();
+            async move { app.wallets.refresh(&app.db, &app.vault).await }
         }),
         every(FORGET_MS, "forget what is old", &app.clock, &stop, move || {
             let app = forgetting.clone();
@@ -130,6 +136,7 @@ async fn forget(app: &App) -> Result<(), Error> {
     while retention::round(app).await? > 0 {}
     while retention::events(app).await? > 0 {}
     while risk::change::forget(&app.db, app.database_now()).await? {}
+    while wallet::once::forget(&app.db, app.clock.now()).await? {}
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use super::books::operator;
 use super::store::Store;
+use super::three_ds::{self, ThreeDsArgs};
 use crate::clock::timestamp;
 use crate::config::Config;
 use crate::directory::MerchantSpec;
@@ -18,6 +19,10 @@ pub enum MerchantCommand {
         after_help = "Example:\n  fuda merchant add --legal-name 'アイベック株式会社' --country JP --currency JPY,USD"
     )]
     Add(AddMerchant),
+    /// Say when a merchant's charges are authenticated by 3-D Secure
+    #[command(after_help = "Examples:\n  fuda merchant three-ds JP00000001 --when always\n  \
+        fuda merchant three-ds JP00000001 --when above:JPY=10000 --unavailable continue")]
+    ThreeDs(ThreeDsArgs),
     /// Set how a merchant's payment pages look, and who may frame them; in force within a second
     #[command(after_help = "An empty value takes the setting away.\n\nExamples:\n  \
         fuda merchant page JP00000001 --accent '#0a7d5a' --logo logo.svg\n  \
@@ -110,6 +115,7 @@ pub async fn merchant(config: &Config, command: MerchantCommand) -> Result<(), E
     let store = Store::open(config).await?;
     let done = match command {
         MerchantCommand::Add(args) => add_merchant(config, &store, args).await,
+        MerchantCommand::ThreeDs(args) => three_ds::set(&store, args).await,
         MerchantCommand::Page(args) => super::look::page(&store, args).await,
         MerchantCommand::List { json } => list_merchants(&store, json).await,
     };
@@ -201,7 +207,8 @@ async fn list_merchants(store: &Store, json: bool) -> Result<(), Error> {
             .map(|merchant| {
                 let currencies: Vec<_> = merchant.currencies.iter().map(|currency| currency.code()).collect();
                 serde_json::json!({"entity_id": merchant.entity, "merchant_id": merchant.id,
-                    "legal_name": merchant.legal_name, "country": merchant.country, "currencies": currencies})
+                    "legal_name": merchant.legal_name, "country": merchant.country, "currencies": currencies,
+                    "three_ds": {"when": merchant.three_ds.when.text(), "unavailable": merchant.three_ds.unavailable.word()}})
             })
             .collect();
         println!("{}", serde_json::json!({ "merchants": rows }));

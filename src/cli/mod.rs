@@ -11,6 +11,8 @@ mod reconcile;
 mod rules;
 mod serve;
 mod store;
+mod three_ds;
+mod wallets;
 mod webhooks;
 
 use crate::config::{Config, GlobalArgs, ServeArgs};
@@ -49,6 +51,9 @@ enum Command {
     /// Import and look up what a card number's first digits tell
     #[command(subcommand)]
     Bin(bins::BinCommand),
+    /// Set up which wallets' tokens a merchant takes: Google Pay, Apple Pay
+    #[command(subcommand)]
+    Wallet(wallets::WalletCommand),
     /// List and settle what has no known result
     Transactions(books::TransactionsArgs),
     /// Check the ledger, show its balances
@@ -101,6 +106,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         Some(Command::Key(command)) => keys::key(&config, command).await,
         Some(Command::Rule(command)) => rules::rule(&config, command).await,
         Some(Command::Bin(command)) => bins::bin(&config, command).await,
+        Some(Command::Wallet(command)) => wallets::wallet(&config, command).await,
         Some(Command::Transactions(args)) => books::transactions(&config, args).await,
         Some(Command::Ledger(command)) => books::ledger(&config, command).await,
         Some(Command::Reconcile(args)) => reconcile::reconcile(&config, args).await,

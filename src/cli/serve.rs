@@ -23,6 +23,7 @@ use crate::risk::Risk;
 use crate::telemetry;
 use crate::threeds;
 use crate::tls;
+use crate::wallet::setup::Wallets;
 use crate::webhook::courier::{Courier, Machine};
 use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
@@ -120,6 +121,7 @@ pub async fn make_app(config: &Config, store: Store, listens: &str) -> Result<Ap
     let app = App {
         risk: Risk::load(&store.db).await?,
         bins: Bins::load(&store.db).await?,
+        wallets: Wallets::load(&store.db, &store.vault).await?,
         proxies: config.trusted_proxies.clone(),
         db: store.db,
         vault: store.vault,

@@ -37,20 +37,24 @@ impl Default for ThreeDs {
 impl ThreeDs {
     /// As the two columns hold them, and as the command line takes them.
     pub fn from_texts(when: &str, unavailable: &str) -> Option<ThreeDs> {
-        let unavailable = match unavailable {
-            "decline" => Unavailable::Decline,
-            "continue" => Unavailable::Continue,
-            _ => return None,
-        };
-        Some(ThreeDs { when: When::parse(when)?, unavailable })
+        Some(ThreeDs { when: When::parse(when)?, unavailable: Unavailable::parse(unavailable)? })
     }
 
     pub fn texts(&self) -> (String, &'static str) {
-        let unavailable = match self.unavailable {
+        (self.when.text(), self.unavailable.word())
+    }
+}
+
+impl Unavailable {
+    pub fn parse(word: &str) -> Option<Unavailable> {
+        [Unavailable::Decline, Unavailable::Continue].into_iter().find(|one| one.word() == word)
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
             Unavailable::Decline => "decline",
             Unavailable::Continue => "continue",
-        };
-        (self.when.text(), unavailable)
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::answer::About;
 use super::call::{Call, Posted};
 use super::flow::{Begun, Steering, body_text, check_headers, claim, detached};
+use super::source::{self, Named};
 use super::{fields, shape};
 use crate::acquirer::{Initiator, Reason};
 use crate::app::App;
@@ -10,7 +11,6 @@ use crate::card::{Card, Cvc, Expiry, Pan, PanError, contains_any_number, contain
 use crate::codes::Code;
 use crate::directory::Merchant;
 use crate::error::{Error, FieldError};
-use crate::id::TokenId;
 use crate::json::Node;
 use crate::money::{Currency, Money};
 use crate::pay::charge::{CardSource, ChargeRequest, Purpose, charge};
@@ -98,7 +98,8 @@ struct Checked {
     pan: Result<Pan, Option<PanError>>,
     cvc: Option<Cvc>,
     expiry: Option<Expiry>,
-    token: Option<TokenId>,
+    /// A stored card or a wallet's token; `None`: a card, or what is left to other parts of the contract.
+    named: Option<Named>,
     steering: Steering,
     /// ERR1001 or ERR1002, when nothing else is wrong.
     only_fault: Option<Code>,
@@ -111,7 +112,7 @@ impl Checked {
         let steering = check_headers(call, &mut errors);
         check_amount(body, &mut errors);
         check_urls(call, body, &mut errors);
-        let token = check_source(body, purpose, &mut errors);
+        let named = source::check(body, purpose, &mut errors);
         let mut card_faults = Vec::new();
         let card = body.get("card");
         let number = card.and_then(|card| card.get("number")).and_then(Node::text).filter(|text| !text.is_empty());
@@ -123,11 +124,11 @@ impl Checked {
         let cvc = check_cvc(card, pan.as_ref().ok(), &mut errors);
         check_texts(body, pan.as_ref().ok(), &mut errors);
         if errors.is_empty() && card_faults.len() == 1 {
-            return Ok(Checked { pan, cvc, expiry, token, steering, only_fault: Some(card_faults[0].0) });
+            return Ok(Checked { pan, cvc, expiry, named, steering, only_fault: Some(card_faults[0].0) });
         }
         errors.extend(card_faults.into_iter().map(|(_, fault)| fault));
         if errors.is_empty() {
-            Ok(Checked { pan, cvc, expiry, token, steering, only_fault: None })
+            Ok(Checked { pan, cvc, expiry, named, steering, only_fault: None })
         } else {
             Err(Error::fields(errors))
         }
@@ -143,13 +144,18 @@ impl Checked {
     ) -> Result<(ChargeRequest, CardSource), Error> {
         let method = body.get("payment_method");
         let word = |name| method.and_then(|method| method.get(name)).and_then(Node::text).unwrap_or_default();
-        if !matches!(word("type"), "" | "scheme") {
+        // A wallet that is not ours to open, or a stored card under a wallet's name.
+        if !matches!(self.named, Some(Named::Wallet(_))) && !matches!(word("type"), "" | "scheme") {
             return Err(Error::new(Code::Err1015));
         }
         let money = money(&body, &merchant, purpose)?;
         let store = method.and_then(|method| method.get("store_payment_method")).and_then(Node::bool) == Some(true);
-        let source = match (self.token, self.pan, self.expiry) {
-            (Some(token), _, _) => CardSource::Token(token),
+        let token = method.and_then(|method| method.get("token"));
+        let source = match (self.named, self.pan, self.expiry) {
+            (Some(Named::Stored(token)), _, _) => CardSource::Token(token),
+            (Some(Named::Wallet(wallet)), _, _) => {
+                CardSource::Wallet { wallet, token: token.cloned().unwrap_or(Node::Null), store }
+            }
             (None, Ok(pan), Some(expiry)) => {
                 let name = body.get("card").map(|card| body_text(card, "name").to_owned()).unwrap_or_default();
                 let store = store || purpose == Purpose::StoreCard;
@@ -198,44 +204,6 @@ pub(super) fn check_urls(call: &Call, body: &Node, errors: &mut Vec<FieldError>)
     if call.caller.live && !webhook.is_empty() && !webhook.to_ascii_lowercase().starts_with("https:") {
         errors.push(FieldError::new("return_url.webhook_url", "https", "With a live key this must be an https URL."));
     }
-}
-
-/// Exactly one source (contract 4.1), and a merchant-initiated charge only of a token (contract 6).
-fn check_source(body: &Node, purpose: Purpose, errors: &mut Vec<FieldError>) -> Option<TokenId> {
-    if purpose == Purpose::StoreCard {
-        return None;
-    }
-    let method = body.get("payment_method");
-    let spelled = |name| method.map(|method| body_text(method, name)).filter(|text| !text.is_empty());
-    let (ours, theirs) = (spelled("stored_payment_method_id"), spelled("store_payment_method_id"));
-    let id = "payment_method.stored_payment_method_id";
-    if let (Some(one), Some(other)) = (ours, theirs)
-        && one != other
-    {
-        errors.push(FieldError::new(id, "conflict", "Both spellings are given and differ: send one."));
-    }
-    let token = ours.or(theirs);
-    let has_card = body.get("card").is_some();
-    let wallet = method.map(|method| body_text(method, "type")).is_some_and(|word| !matches!(word, "" | "scheme"));
-    let named = method.is_some_and(|method| {
-        ["stored_payment_method_id", "store_payment_method_id"]
-            .iter()
-            .any(|name| method.get(name).is_some_and(|node| node.text() != Some("")))
-    });
-    match (has_card, named) {
-        (true, true) => errors.push(FieldError::new("card", "two_sources", "Send a card or a stored one, not both.")),
-        (false, false) if !wallet => errors.push(FieldError::new(
-            "card",
-            "missing",
-            "Send a card, or payment_method.stored_payment_method_id for a stored one.",
-        )),
-        _ => {}
-    }
-    if has_card && method.is_some_and(|method| body_text(method, "initiator") == "merchant") {
-        let message = "A merchant-initiated charge needs a stored card.";
-        errors.push(FieldError::new("payment_method.initiator", "needs_token", message));
-    }
-    token.and_then(TokenId::parse)
 }
 
 fn pan_fault(error: &PanError) -> FieldError {

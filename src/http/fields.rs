@@ -67,6 +67,11 @@ pub const LINK: &[Field] = &[
 
 pub const PAYMENT_METHOD: &[Field] = &[
     optional("type", Kind::OneOf(&["scheme", "googlepay", "applepay", "gcash", "paypay"]), "`scheme` is a card."),
+    optional(
+        "token",
+        Kind::WalletToken,
+        "With the type googlepay or applepay: the token of the wallet's button, as the object or as its JSON text.",
+    ),
     optional("store_payment_method", Kind::Bool, "True stores the card when the charge is approved."),
     optional("stored_payment_method_id", Kind::Uuid, "The token to charge."),
     optional("store_payment_method_id", Kind::Uuid, "The public sample's spelling of stored_payment_method_id."),
@@ -98,7 +103,11 @@ pub const CHARGE: &[Field] = &[
     MERCHANT_ID,
     required("billing_address", Kind::Object(ADDRESS), ""),
     optional("shipping_address", Kind::Object(ADDRESS), ""),
-    optional("card", Kind::Object(CARD), "Exactly one source: this, or payment_method.stored_payment_method_id."),
+    optional(
+        "card",
+        Kind::Object(CARD),
+        "Exactly one source: this, payment_method.stored_payment_method_id, or payment_method.token.",
+    ),
     optional("payment_method", Kind::Object(PAYMENT_METHOD), ""),
     optional("merchant_txn_ref", Kind::TextOrNumber { max: 45 }, "The merchant's own reference; may repeat."),
     optional("customer_ip", Kind::Ip, ""),

@@ -13,6 +13,7 @@ pub mod query;
 pub mod rules;
 pub mod service;
 pub mod shape;
+mod source;
 pub mod status;
 pub mod tokens;
 pub mod webhooks;

@@ -209,5 +209,6 @@ fn schema(kind: &Kind) -> Value {
         Kind::Scalar => json!({"type": ["string", "number", "boolean"]}),
         Kind::Texts => json!({"type": "array", "items": {"type": ["string", "number"]}}),
         Kind::Object(fields) => object(fields),
+        Kind::WalletToken => json!({"type": ["object", "string"]}),
     }
 }

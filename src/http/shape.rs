@@ -48,6 +48,8 @@ pub enum Kind {
     /// A list of texts or numbers, bounded by the body's own size.
     Texts,
     Object(&'static [Field]),
+    /// An object of a wallet's, or its JSON text: its members are the wallet's own.
+    WalletToken,
 }
 
 pub const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Field {
@@ -155,6 +157,10 @@ impl Kind {
                 _ => Err(wrong("type", "Send a list of strings.")),
             },
             Kind::Object(_) => Err(wrong("type", "Send an object.")),
+            Kind::WalletToken => match node {
+                Node::Object(_) | Node::Text(_) => Ok(()),
+                _ => Err(wrong("type", "Send the wallet's token as an object, or as its JSON text.")),
+            },
         }
     }
 }

@@ -9,7 +9,7 @@ use super::outcome::{self, Flow};
 use super::refusal::Refusal;
 use super::tokens::{self, StoredCard};
 use super::transaction::{Details, Kind, Source, State, Transaction};
-use super::{Answer, links, store, waiting};
+use super::{Answer, links, store, waiting, wallet};
 use crate::acquirer::faults::Fault;
 use crate::acquirer::{Acquirer, Initiator, Reason};
 use crate::app::App;
@@ -26,6 +26,7 @@ use crate::risk::{self, Verdict};
 use crate::threeds::Steer;
 use crate::threeds::messages::Browser;
 use crate::vault::{Bound, Owner};
+use crate::wallet::Wallet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -46,6 +47,12 @@ pub enum CardSource {
         store: bool,
     },
     Token(TokenId),
+    /// A wallet's token, and whether to store the card in it.
+    Wallet {
+        wallet: Wallet,
+        token: Node,
+        store: bool,
+    },
 }
 
 pub struct ChargeRequest {
@@ -161,6 +168,9 @@ async fn authenticated(
     intent: &mut Transaction,
     acquirer: &dyn Acquirer,
 ) -> Result<Option<Code>, Error> {
+    if instrument.device().is_some() {
+        return Ok(None);
+    }
     match authenticate::ask(app, request, &instrument.card, intent).await? {
         Asked::GoOn(result) => {
             intent.details.three_d_secure = result;
@@ -229,6 +239,9 @@ async fn write_intent(
     if let Some(stored) = &instrument.stored {
         writes.push(tokens::still_there(stored.id, request.caller));
     }
+    if let Some(from) = &instrument.wallet {
+        writes.push(from.once.insert());
+    }
     let link_at = request.details.link.map(|link| {
         writes.extend(links::begin(link, intent.id, app.clock.now()));
         writes.len() - 2
@@ -256,7 +269,10 @@ async fn write_intent(
                 intent.details.risk = Some(note);
                 Ok(Intent::Refused(Box::new(intent), code))
             }
-            None => Err(Error::new(Code::Err1003)),
+            None => Err(match &instrument.wallet {
+                Some(from) => wallet::replayed(request, from.wallet),
+                None => Error::new(Code::Err1003),
+            }),
         },
         // Never sent: if the intent is there after all, the sweep reverses it.
         Written::Ambiguous => Err(Error::internal("the database was lost while an intent was being written")),
@@ -268,6 +284,7 @@ fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument, acquirer: 
     let stored = instrument.stored.as_ref();
     let mut details = request.details.clone();
     details.vault_key = stored.map(StoredCard::key_id);
+    details.wallet = instrument.wallet.as_ref().map(|from| from.wallet);
     Transaction {
         id: TransactionId::new(now, &app.random),
         reference: 0,

@@ -10,6 +10,7 @@ use crate::id::{TokenId, TransactionId};
 use crate::money::Money;
 use crate::response_codes;
 use crate::threeds::Authenticated;
+use crate::wallet::Wallet;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -257,6 +258,7 @@ fn risk_details(transaction: &Transaction) -> RiskDetails {
 
 fn envelope(transaction: &Transaction, merchant: &Merchant, status_code: u16) -> Envelope {
     let reference = &transaction.merchant_txn_ref;
+    let wallet = transaction.details.wallet;
     Envelope {
         success: transaction.state.succeeded(),
         status_code,
@@ -281,7 +283,7 @@ fn envelope(transaction: &Transaction, merchant: &Merchant, status_code: u16) ->
             response_description: None,
             auth_code: transaction.auth_code.clone(),
             currency: transaction.money.currency.code(),
-            payment_method: transaction.scheme.payment_method(),
+            payment_method: wallet.map_or(transaction.scheme.payment_method(), Wallet::payment_method),
             scheme: transaction.scheme.name(),
             card: CardOut {
                 name: transaction.card_name.clone(),
@@ -290,7 +292,9 @@ fn envelope(transaction: &Transaction, merchant: &Merchant, status_code: u16) ->
                 exp_year: transaction.expiry.year_text(),
             },
             three_d_secure: transaction.details.three_d_secure.as_ref().map(three_d_secure),
-            additional_data: AdditionalData { payment_data_source: PaymentDataSource { r#type: "card" } },
+            additional_data: AdditionalData {
+                payment_data_source: PaymentDataSource { r#type: wallet.map_or("card", Wallet::name) },
+            },
         },
         transaction_details: details(transaction),
         risk_details_hyphen: None,

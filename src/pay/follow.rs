@@ -108,6 +108,7 @@ fn draft(
         notes: request.notes.clone(),
         lapse: request.lapse.is_some(),
         return_url: parent.details.return_url.clone(),
+        wallet: parent.details.wallet,
         ..Details::default()
     };
     Transaction {

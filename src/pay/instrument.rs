@@ -5,7 +5,8 @@ use super::charge::{CardSource, ChargeRequest, Purpose};
 use super::outcome::Extra;
 use super::tokens::{self, StoredCard};
 use super::transaction::{State, Transaction};
-use crate::acquirer::{Acquirer, Ask, Initiator, Operation, Outcome, StoredCredential};
+use super::wallet::{self, Device, FromWallet};
+use crate::acquirer::{self, Acquirer, Ask, Initiator, Operation, Outcome, StoredCredential};
 use crate::app::App;
 use crate::card::{Card, Cvc, contains_number};
 use crate::codes::Code;
@@ -18,6 +19,8 @@ pub struct Instrument {
     pub card: Card,
     /// Gone before a challenge begins: it is never kept, not even in memory for so long.
     pub cvc: Option<Cvc>,
+    /// The wallet that it came from.
+    pub wallet: Option<FromWallet>,
     /// The token that was charged, with what its row says.
     pub stored: Option<StoredCard>,
     /// The token that is made if the charge is approved.
@@ -29,13 +32,22 @@ pub async fn bring(app: &App, request: &ChargeRequest, source: CardSource) -> Re
     match source {
         CardSource::Card { card, cvc, store } => {
             let to_store = store.then(|| TokenId::new(&app.random));
-            Ok(Instrument { card, cvc, stored: None, to_store })
+            Ok(Instrument { card, cvc, wallet: None, stored: None, to_store })
+        }
+        CardSource::Wallet { wallet, token, store } => {
+            let (card, from) = wallet::open(app, request, wallet, &token)?;
+            refuse_own_number(&request.body, &card)?;
+            let to_store = store.then(|| TokenId::new(&app.random));
+            Ok(Instrument { card, cvc: None, wallet: Some(from), stored: None, to_store })
         }
         CardSource::Token(id) => {
             let stored = tokens::for_charge(app, request.caller, id, &request.merchant.id).await?;
             let stored = stored.ok_or_else(|| Error::new(Code::Err1003))?;
             let card = stored.open(&app.vault, request.caller)?;
             refuse_own_number(&request.body, &card)?;
+            if stored.device && request.initiator == Initiator::Customer {
+                return Err(Error::new(Code::Err1015));
+            }
             if request.initiator == Initiator::Merchant && stored.network_transaction_id.is_none() {
                 return Err(Error::field(
                     "payment_method.initiator",
@@ -43,8 +55,15 @@ pub async fn bring(app: &App, request: &ChargeRequest, source: CardSource) -> Re
                     "This merchant has not charged this card yet: its first charge must be the customer's.",
                 ));
             }
-            Ok(Instrument { card, cvc: None, stored: Some(stored), to_store: None })
+            Ok(Instrument { card, cvc: None, wallet: None, stored: Some(stored), to_store: None })
         }
+    }
+}
+
+impl Instrument {
+    /// A device's number: whoever holds the device has been authenticated by it.
+    pub fn device(&self) -> Option<&Device> {
+        self.wallet.as_ref()?.device.as_ref()
     }
 }
 
@@ -83,6 +102,9 @@ pub async fn send(
         pan: &instrument.card.pan,
         expiry: instrument.card.expiry,
         cvc: instrument.cvc.as_ref(),
+        device: instrument
+            .device()
+            .map(|device| acquirer::Device { cryptogram: &device.cryptogram, eci: device.eci.as_deref() }),
         stored_credential,
         authentication: proof.as_ref(),
     };
@@ -104,6 +126,10 @@ pub fn ended(app: &App, request: &ChargeRequest, instrument: &Instrument, after:
             let rows = app.risk.declined(request.caller, &instrument.card.pan, ip, app.database_now());
             Ok(Extra { rows, answer: None })
         }
+        State::NotSent => {
+            let rows = instrument.wallet.iter().map(|from| from.once.give_back()).collect();
+            Ok(Extra { rows, answer: None })
+        }
         _ => Ok(Extra::default()),
     }
 }
@@ -112,7 +138,7 @@ fn approved(app: &App, request: &ChargeRequest, instrument: &Instrument, after: 
     let network = after.network_transaction_id.as_deref();
     let rows = match (&instrument.stored, instrument.to_store) {
         (Some(stored), _) => stored.used(&request.merchant.id, network, app.clock.now()),
-        (None, Some(id)) => tokens::insert(app, id, &instrument.card, after)?,
+        (None, Some(id)) => tokens::insert(app, id, &instrument.card, instrument.device().is_some(), after)?,
         (None, None) => Vec::new(),
     };
     let answer = match (request.purpose, instrument.to_store) {

@@ -1,5 +1,5 @@
 //! The payment: what it is (`transaction`, `state`), how it goes (`charge`, with the card in
-//! `instrument`), whether its cardholder is asked first (`authenticate`, `waiting`), what may follow it (`follow`, with the
+//! `instrument`, which may have come in a `wallet`), whether its cardholder is asked first (`authenticate`, `waiting`), what may follow it (`follow`, with the
 //! balances in `parent`), how it ends (`outcome`), what happens when no answer comes (`recover`) and later (`worker`), how
 //! it is written (`store`, `attempts`, `books`) and told (`envelope`, `explain`). `links` are what the hosted page
 //! pays. `idempotency` lives here because its rows belong to the same writes.
@@ -28,6 +28,7 @@ pub mod tokens;
 pub mod told;
 pub mod transaction;
 pub mod waiting;
+pub mod wallet;
 pub mod worker;
 
 const NO_REFERENCE: &str = "\"ref\":0,";

@@ -72,6 +72,8 @@ pub struct StoredCard {
     pub network_transaction_id: Option<String>,
     /// It was stored in a charge that the cardholder authenticated.
     pub authenticated: bool,
+    /// The number of a device: only the merchant may charge it (contract section 8).
+    pub device: bool,
 }
 
 impl StoredCard {
@@ -112,7 +114,7 @@ pub async fn for_charge(
     merchant_id: &str,
 ) -> Result<Option<StoredCard>, Error> {
     let sql = "SELECT t.key_id, t.wrapped_key, t.sealed, t.exp_month, t.exp_year, t.name, t.last_used_at, \
-               s.network_transaction_id, t.authenticated FROM tokens t \
+               s.network_transaction_id, t.authenticated, t.device FROM tokens t \
                LEFT JOIN stored_credentials s ON s.token_id = t.id AND s.merchant_id = $4 \
                WHERE t.id = $1 AND t.entity_id = $2 AND t.live = $3";
     let rows = app.db.rows(sql, args![id, caller.entity, caller.live, merchant_id]).await?;
@@ -131,6 +133,7 @@ pub async fn for_charge(
         last_used_at: row.int(6)?,
         network_transaction_id: row.opt_text(7)?.map(str::to_owned),
         authenticated: row.bool(8)?,
+        device: row.bool(9)?,
     }))
 }
 
@@ -144,13 +147,13 @@ pub fn still_there(id: TokenId, caller: Caller) -> Stmt {
 }
 
 /// Part of an approved outcome's write: the card, sealed for its token, and the charge that the customer agreed to.
-pub fn insert(app: &App, id: TokenId, card: &Card, charge: &Transaction) -> Result<Vec<Stmt>, Error> {
+pub fn insert(app: &App, id: TokenId, card: &Card, device: bool, charge: &Transaction) -> Result<Vec<Stmt>, Error> {
     let caller = charge.caller;
     let sealed = app.vault.seal(&bound(caller, id), &card.pan)?;
     let mut writes = vec![Stmt::new(
         "INSERT INTO tokens (id, entity_id, live, scheme, masked, name, exp_month, exp_year, fingerprint, key_id, \
-         wrapped_key, sealed, merchant_txn_ref, created_at, last_used_at, authenticated) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+         wrapped_key, sealed, merchant_txn_ref, created_at, last_used_at, authenticated, device) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
         args![
             id,
             caller.entity,
@@ -167,7 +170,8 @@ pub fn insert(app: &App, id: TokenId, card: &Card, charge: &Transaction) -> Resu
             charge.merchant_txn_ref.as_deref(),
             charge.created_at,
             charge.created_at,
-            charge.details.three_d_secure.as_ref().is_some_and(Authenticated::proves)
+            charge.details.three_d_secure.as_ref().is_some_and(Authenticated::proves),
+            device
         ],
     )];
     if let Some(network) = &charge.network_transaction_id {

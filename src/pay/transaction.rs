@@ -10,6 +10,7 @@ use crate::id::{LinkId, TokenId, TransactionId};
 use crate::money::Money;
 use crate::risk::Note;
 use crate::threeds::Authenticated;
+use crate::wallet::Wallet;
 use serde::{Deserialize, Serialize};
 
 /// `transaction_type` of the contract: a purchase is a CAPTURE without a parent, an authorization a PRE_AUTH; a capture of
@@ -180,6 +181,9 @@ pub struct Details {
     /// What the issuer said of the cardholder, where it was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub three_d_secure: Option<Authenticated>,
+    /// The wallet whose token the card came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wallet: Option<Wallet>,
     /// What it waits for, or has waited for: such a transaction's id was told before its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<Waits>,

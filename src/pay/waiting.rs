@@ -178,7 +178,8 @@ async fn instrument(app: &App, found: &Transaction) -> Result<Option<Instrument>
     let pan = app.vault.open_pan(&bound, &sealed)?;
     let card = Card { pan, expiry: found.expiry, name: found.card_name.clone() };
     let to_store = found.token.filter(|_| found.source == Source::Card);
-    Ok(Some(Instrument { card, cvc: None, stored, to_store }))
+    // A wallet's token was taken by the write that began the waiting; a device's number never waits.
+    Ok(Some(Instrument { card, cvc: None, wallet: None, stored, to_store }))
 }
 
 /// The request as it was, as far as the rest of its way asks for it.

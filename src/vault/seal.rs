@@ -9,6 +9,8 @@ pub enum Owner {
     Token(TokenId),
     Transaction(TransactionId),
     WebhookSecret,
+    /// A wallet's set-up, by its id.
+    Wallet([u8; 16]),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +43,7 @@ impl Bound {
             Owner::Token(id) => (1, *id.as_bytes()),
             Owner::Transaction(id) => (2, *id.as_bytes()),
             Owner::WebhookSecret => (3, [0; 16]),
+            Owner::Wallet(id) => (4, *id),
         };
         let mut bytes = Vec::with_capacity(64);
         bytes.extend_from_slice(b"fuda vault 1");

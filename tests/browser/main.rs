@@ -60,6 +60,7 @@ fn on_one_engine() -> Vec<(&'static str, Story)> {
         looks::back_after_success,
         looks::every_state_in_english,
         looks::every_state_in_japanese,
+        looks::while_it_is_processed,
         looks::pictures,
         looks::nothing_is_left_behind,
     ]

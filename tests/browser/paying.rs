@@ -154,7 +154,7 @@ pub async fn pressed_twice(engine: Engine) {
 
 /// While the bank is silent nobody can pay the link again; once the try is reversed its own window goes on by itself.
 pub async fn the_bank_is_silent(engine: Engine) {
-    let scene = Scene::new(engine, Habits::default()).await;
+    let scene = Scene::new(engine, Habits { patient: false, ..Habits::default() }).await;
     let link = scene.link(json!({})).await;
     let window = &scene.visitor.window;
     let first = window.window().await.unwrap();

@@ -24,6 +24,7 @@ use fuda::random::Random;
 use fuda::risk::Risk;
 use fuda::threeds;
 use fuda::vault::{KeySource, Vault};
+use fuda::wallet::setup::Wallets;
 use fuda::webhook::courier::Courier;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -242,6 +243,7 @@ impl World {
             directory: Directory::load(&calm, &vault).await.ok()?,
             risk: Risk::load(&calm).await.ok()?,
             bins: Bins::load(&calm).await.ok()?,
+            wallets: Wallets::default(),
             proxies: Proxies::default(),
             db,
             vault,

@@ -5,6 +5,7 @@
 
 mod bins;
 mod books;
+mod browser;
 mod charge;
 mod crash;
 mod examples;
@@ -13,6 +14,8 @@ mod follow;
 mod hosted;
 mod limits;
 mod lost;
+#[path = "../wallets/maker/mod.rs"]
+mod maker;
 mod operator;
 mod receiver;
 mod receivers;
@@ -21,7 +24,9 @@ mod risk;
 mod rules;
 mod schema;
 mod secrets;
+mod threeds;
 mod tokens;
+mod wallets;
 mod webhooks;
 mod world;
 
@@ -130,6 +135,28 @@ fn of_risk() -> Vec<(&'static str, Story)> {
     ]
 }
 
+fn of_cardholders() -> Vec<(&'static str, Story)> {
+    stories![
+        threeds::a_challenge_passes,
+        threeds::ends_of_a_challenge,
+        threeds::without_a_challenge,
+        threeds::a_merchants_policy,
+        threeds::nobody_comes_back,
+        threeds::everybody_comes_back_at_once,
+        threeds::killed_on_the_way,
+        threeds::stored_cards,
+        threeds::strange_visitors,
+        wallets::google_pay,
+        wallets::apple_pay,
+        wallets::each_reason_is_in_the_log,
+        wallets::a_token_is_charged_once,
+        wallets::stored_from_a_wallet,
+        wallets::authentication,
+        wallets::set_ups_are_their_merchants,
+        wallets::mistakes_are_named,
+    ]
+}
+
 fn of_pages() -> Vec<(&'static str, Story)> {
     stories![
         hosted::links_are_made,
@@ -146,7 +173,7 @@ fn of_pages() -> Vec<(&'static str, Story)> {
 }
 
 fn main() {
-    let stories = [all(), of_risk(), of_pages()].concat();
+    let stories = [all(), of_risk(), of_cardholders(), of_pages()].concat();
     let postgres = world::postgres().is_some();
     if !postgres {
         eprintln!(

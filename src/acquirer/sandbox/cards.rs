@@ -16,7 +16,9 @@ pub enum Behaviour {
 pub fn behaviour(verification: bool, ask: &Ask<'_>) -> Behaviour {
     let from_vault = ask.stored_credential.is_some_and(|stored| stored.from_vault);
     let merchant_initiated = ask.stored_credential.is_some_and(|stored| stored.initiator == Initiator::Merchant);
+    // A device has authenticated its owner.
     let authenticated = ask.authentication.is_some()
+        || ask.device.is_some()
         || ask.stored_credential.is_some_and(|stored| stored.from_vault && stored.authenticated);
     match ask.pan.expose() {
         "4000002500003155" if authenticated => Behaviour::Approve,

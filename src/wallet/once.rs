@@ -1,0 +1,48 @@
+//! A token is charged once (Google: `messageId`; Apple: what it has signed): a row in the intent's write, so that of two that
+//! come together one wins, in whichever process.
+
+use super::{Opened, Wallet};
+use crate::clock::Millis;
+use crate::db::{Db, Stmt, Written, args};
+use crate::error::Error;
+use crate::vault::Vault;
+
+/// How much longer than its token a row is kept, milliseconds: the clocks of several processes differ.
+const MARGIN_MS: Millis = 60 * 60 * 1000;
+
+/// How many rows one round of forgetting takes.
+const FORGOTTEN_AT_ONCE: i64 = 1_000;
+
+pub struct Once {
+    digest: [u8; 32],
+    expires_at: Millis,
+}
+
+impl Once {
+    /// Of whichever merchant: nobody's payment is taken twice because two of them share a set-up.
+    pub fn of(vault: &Vault, live: bool, wallet: Wallet, opened: &Opened) -> Once {
+        let digest = vault.request_digest(&[b"wallet", wallet.name().as_bytes(), &[u8::from(live)], &opened.once]);
+        Once { digest, expires_at: opened.expires_at }
+    }
+
+    /// Part of the intent's write: touches no row when the token was charged before.
+    pub fn insert(&self) -> Stmt {
+        let sql = "INSERT INTO wallet_tokens (digest, expires_at) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING";
+        Stmt::new(sql, args![self.digest, self.expires_at]).exactly(1)
+    }
+
+    /// Part of the write that ends a charge that was never sent: the same token may be sent again.
+    pub fn give_back(&self) -> Stmt {
+        Stmt::new("DELETE FROM wallet_tokens WHERE digest = $1", args![self.digest])
+    }
+}
+
+/// Forgets tokens that do not open any more. `true` when there may be more of them.
+pub async fn forget(db: &Db, now: Millis) -> Result<bool, Error> {
+    let sql = "DELETE FROM wallet_tokens WHERE digest IN \
+               (SELECT digest FROM wallet_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2) RETURNING 1";
+    match db.write(vec![Stmt::new(sql, args![now - MARGIN_MS, FORGOTTEN_AT_ONCE])]).await? {
+        Written::Applied(rows) => Ok(!rows.is_empty()),
+        _ => Ok(false),
+    }
+}
