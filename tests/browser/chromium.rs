@@ -25,13 +25,11 @@ pub struct Habits {
     /// As in Accept-Language: `ja` or `en`.
     pub language: &'static str,
     pub javascript: bool,
-    /// Whether each step waits for the page's end of loading; not where a page waits for something itself.
-    pub patient: bool,
 }
 
 impl Default for Habits {
     fn default() -> Habits {
-        Habits { language: "en", javascript: true, patient: true }
+        Habits { language: "en", javascript: true }
     }
 }
 
@@ -205,7 +203,6 @@ fn wishes(habits: &Habits, profile: &std::path::Path) -> Value {
     ];
     json!({
         "browserName": "chrome",
-        "pageLoadStrategy": if habits.patient { "normal" } else { "none" },
         "goog:loggingPrefs": {"performance": "ALL"},
         "goog:chromeOptions": {
             "args": args,

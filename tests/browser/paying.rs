@@ -152,9 +152,9 @@ pub async fn pressed_twice(engine: Engine) {
     }
 }
 
-/// While the bank is silent nobody can pay the link again; once the try is reversed its own window goes on by itself.
+/// While the bank is silent nobody can pay the link again; once the try is reversed both windows go on by themselves.
 pub async fn the_bank_is_silent(engine: Engine) {
-    let scene = Scene::new(engine, Habits { patient: false, ..Habits::default() }).await;
+    let scene = Scene::new(engine, Habits::default()).await;
     let link = scene.link(json!({})).await;
     let window = &scene.visitor.window;
     let first = window.window().await.unwrap();
@@ -169,8 +169,9 @@ pub async fn the_bank_is_silent(engine: Engine) {
     tokio::time::sleep(Duration::from_millis(1_000)).await;
     window.switch_to_window(second).await.unwrap();
     scene.visitor.presses("#pay").await;
-    let heading = scene.visitor.sees("#told #heading").await.text().await.unwrap();
-    assert_eq!(heading, "Your payment is being processed");
+    let summary = scene.visitor.sees("#error-summary").await.text().await.unwrap();
+    assert!(summary.contains("Your bank did not answer in time, so the payment was undone."), "{summary}");
+    assert_eq!(scene.charges("order-1").await, ["REVERSED"], "nothing was charged beside it");
     window.switch_to_window(first).await.unwrap();
     let summary = scene.visitor.sees("#error-summary").await.text().await.unwrap();
     assert!(summary.contains("Your bank did not answer in time, so the payment was undone."), "{summary}");
