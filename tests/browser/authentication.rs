@@ -13,10 +13,11 @@ pub enum Does {
 
 impl Scene {
     /// Starts a charge that waits for its cardholder, by the API; where the browser is to go, and the transaction.
-    pub async fn redirected(&self, number: &str) -> (String, String) {
-        let mut body = self.world.card_charge(number);
+    pub async fn redirected(&self, reference: &str) -> (String, String) {
+        self.shop.forgets();
+        let mut body = self.world.card_charge(CHALLENGED);
         body["return_url"] = self.returns();
-        body["merchant_txn_ref"] = "order-1".into();
+        body["merchant_txn_ref"] = reference.into();
         let (status, asked) = self.world.post("paymentv2", &body).await;
         assert_eq!(status, 200, "{asked}");
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
@@ -36,31 +37,31 @@ impl Scene {
 }
 
 pub async fn from_server_to_server(engine: Engine) {
-    for (does, path, mark, state) in [
-        (Does::Enters("123456"), "/done", "thanks", "APPROVED"),
-        (Does::Enters("000000"), "/declined", "sorry", "DECLINED"),
-        (Does::Leaves, "/declined", "sorry", "DECLINED"),
+    let scene = Scene::new(engine, Habits::default()).await;
+    for (reference, does, path, mark, state) in [
+        ("passed", Does::Enters("123456"), "/done", "thanks", "APPROVED"),
+        ("failed", Does::Enters("000000"), "/declined", "sorry", "DECLINED"),
+        ("left", Does::Leaves, "/declined", "sorry", "DECLINED"),
     ] {
-        let scene = Scene::new(engine, Habits::default()).await;
-        let (url, id) = scene.redirected(CHALLENGED).await;
+        let (url, id) = scene.redirected(reference).await;
         scene.visitor.opens(&url).await;
         scene.at_the_issuer(does).await;
         assert_eq!(scene.returned(path, mark).await, id);
-        assert_eq!(scene.charges("order-1").await, [state]);
+        assert_eq!(scene.charges(reference).await, [state]);
         let told = scene.told(&id).await;
         assert_eq!(told["success"], state == "APPROVED");
         // Opened again it goes straight to the result.
         scene.visitor.opens(&url).await;
         let begin = scene.shop.url(&format!("{path}?order=%E6%9C%AD%2F1&a&transaction_id={id}#{mark}"));
         assert_eq!(scene.visitor.arrives(&scene.shop.base).await, begin);
-        assert_eq!(scene.charges("order-1").await, [state]);
+        assert_eq!(scene.charges(reference).await, [state]);
     }
 }
 
 /// A code that is no six digits is asked again; then without scripts, each step by its button.
 pub async fn by_buttons_alone(engine: Engine) {
     let scene = Scene::new(engine, Habits { javascript: false, language: "ja" }).await;
-    let (url, id) = scene.redirected(CHALLENGED).await;
+    let (url, id) = scene.redirected("order-1").await;
     scene.visitor.opens(&url).await;
     scene.visitor.presses("#continue").await;
     scene.at_the_issuer(Does::Enters("12345")).await;
@@ -74,7 +75,7 @@ pub async fn by_buttons_alone(engine: Engine) {
 /// Back, forward and the same page in a second tab, after the end: the cardholder is led to the result, and pays once.
 pub async fn back_and_forth(engine: Engine) {
     let scene = Scene::new(engine, Habits::default()).await;
-    let (url, id) = scene.redirected(CHALLENGED).await;
+    let (url, id) = scene.redirected("order-1").await;
     let visitor = &scene.visitor;
     visitor.opens(&url).await;
     visitor.sees("#issuer").await;

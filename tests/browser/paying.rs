@@ -17,22 +17,22 @@ pub fn japanese() -> Value {
 }
 
 pub async fn in_japanese_and_english(engine: Engine) {
-    for (changes, path, texts, other) in [
-        (japanese(), "/jp/HostedPaymentPage/", ["カード番号", "￥1,000 を支払う"], "English"),
-        (json!({}), "/HostedPaymentPage/", ["Card number", "Pay ¥1,000"], "日本語"),
+    let scene = Scene::new(engine, Habits::default()).await;
+    for (reference, changes, path, texts, other) in [
+        ("nihon", japanese(), "/jp/HostedPaymentPage/", ["カード番号", "￥1,000 を支払う"], "English"),
+        ("english", json!({}), "/HostedPaymentPage/", ["Card number", "Pay ¥1,000"], "日本語"),
     ] {
-        let scene = Scene::new(engine, Habits::default()).await;
-        let link = scene.link(changes).await;
+        let link = scene.next_link(reference, changes).await;
         assert!(link.url.starts_with(&format!("{}{path}", scene.world.server.base)), "{}", link.url);
         scene.visitor.opens(&link.url).await;
         let shown = scene.visitor.text().await;
-        for text in texts.into_iter().chain([other, "order-1"]) {
+        for text in texts.into_iter().chain([other, reference]) {
             assert!(shown.contains(text), "{text} is not in {shown}");
         }
         scene.pays(GOOD).await;
         let id = scene.returned("/done", "thanks").await;
         assert_eq!(scene.told(&id).await["success"], true);
-        assert_eq!(scene.charges("order-1").await, ["APPROVED"]);
+        assert_eq!(scene.charges(reference).await, ["APPROVED"]);
         let state = scene.state(&link).await;
         assert_eq!((&state["status"], &state["transaction_ids"]), (&json!("PAID"), &json!([id])));
     }
@@ -192,10 +192,9 @@ pub async fn cancelled(engine: Engine) {
     assert_eq!(scene.visitor.sees("#heading").await.text().await.unwrap(), "This payment was cancelled");
     assert_eq!(scene.charges("order-1").await, [] as [&str; 0]);
     // After a decline the transaction is told, and without a cancel_url the decline_url serves.
-    let scene = Scene::new(engine, Habits::default()).await;
     let mut returns = scene.returns();
     returns["cancel_url"] = Value::Null;
-    let link = scene.link(json!({"return_url": returns})).await;
+    let link = scene.next_link("order-2", json!({"return_url": returns})).await;
     scene.visitor.opens(&link.url).await;
     scene.pays(DECLINED).await;
     scene.visitor.sees("#error-summary").await;
@@ -273,9 +272,8 @@ pub async fn authenticated(engine: Engine) {
     let id = scene.returned("/done", "thanks").await;
     assert_eq!(scene.charges("order-1").await, ["APPROVED"]);
     assert_eq!(scene.told(&id).await["payment_details"]["three_d_secure"]["status"], "Y");
-    for does in [Does::Enters("000000"), Does::Leaves] {
-        let scene = Scene::new(engine, Habits::default()).await;
-        let link = scene.link(json!({})).await;
+    for (reference, does) in [("failed", Does::Enters("000000")), ("left", Does::Leaves)] {
+        let link = scene.next_link(reference, json!({})).await;
         scene.visitor.opens(&link.url).await;
         scene.pays(CHALLENGED).await;
         scene.at_the_issuer(does).await;
@@ -283,7 +281,7 @@ pub async fn authenticated(engine: Engine) {
         assert!(summary.contains("Your bank could not confirm that it is you."), "{summary}");
         scene.pays(GOOD).await;
         scene.returned("/done", "thanks").await;
-        assert_eq!(scene.charges("order-1").await, ["DECLINED", "APPROVED"]);
+        assert_eq!(scene.charges(reference).await, ["DECLINED", "APPROVED"]);
         assert_eq!(link_tries(&scene, &link).await, 2);
     }
 }

@@ -39,6 +39,13 @@ impl Scene {
         })
     }
 
+    /// A link as below with a reference of its own, and the shop waits for its visitor.
+    pub async fn next_link(&self, reference: &str, mut changes: Value) -> Link {
+        self.shop.forgets();
+        changes["merchant_txn_ref"] = json!(reference);
+        self.link(changes).await
+    }
+
     /// A link of 1,000 yen for somebody whose address is known, with `changes` laid over it.
     pub async fn link(&self, changes: Value) -> Link {
         let mut body = json!({

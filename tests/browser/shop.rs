@@ -65,6 +65,11 @@ impl Shop {
         self.memory.lock().unwrap().visits.clone()
     }
 
+    /// As if no browser had come yet.
+    pub fn forgets(&self) {
+        self.memory.lock().unwrap().visits.clear();
+    }
+
     /// The bodies of the webhooks.
     pub fn told(&self) -> Vec<Value> {
         self.memory.lock().unwrap().told.clone()

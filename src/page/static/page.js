@@ -224,12 +224,14 @@
   });
   leave.addEventListener("submit", (event) => once(event, () => {}));
 
-  // A page that comes back from the browser's memory holds no card, and asks again what is true now.
-  window.addEventListener("pageshow", (event) => {
-    if (!event.persisted) return;
+  // Browsers keep what stands in a form for the way back: no card is to be there.
+  window.addEventListener("pagehide", () => {
     number.value = "";
     cvc.value = "";
-    window.location.replace(form.action);
+  });
+  // A page that comes back from the browser's memory asks again what is true now.
+  window.addEventListener("pageshow", (event) => {
+    if (event.persisted) window.location.replace(form.action);
   });
   // The answer to a form is shown under the page's own address: to load it again does not send the card again.
   window.history.replaceState(null, "", form.action);
