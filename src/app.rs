@@ -4,6 +4,7 @@ use crate::acquirer::Acquirer;
 use crate::acquirer::faults::{Fault, Faulty};
 use crate::bins::Bins;
 use crate::clock::Clock;
+use crate::consent::{self, Connector};
 use crate::db::Db;
 use crate::directory::Directory;
 use crate::proxies::Proxies;
@@ -30,6 +31,8 @@ pub struct App {
     pub sandbox: Arc<dyn Acquirer>,
     /// The sandbox's 3DS server, and the issuer whose page it shows.
     pub issuer: threeds::sandbox::Sandbox,
+    /// The sandbox's wallets, and the page they show.
+    pub wallet_page: consent::sandbox::Sandbox,
     /// Where cardholders' browsers reach this gateway; no slash at the end.
     pub checkout: Arc<str>,
     pub courier: Courier,
@@ -53,6 +56,11 @@ impl App {
     /// Who authenticates the cardholders of this mode.
     pub fn authenticator(&self, live: bool) -> Option<&dyn Authenticator> {
         (!live).then_some(&self.issuer as &dyn Authenticator)
+    }
+
+    /// Who asks the holders of wallets' accounts.
+    pub fn connector(&self, live: bool) -> Option<&dyn Connector> {
+        (!live).then_some(&self.wallet_page as &dyn Connector)
     }
 
     /// The acquirer for one request's own message, behind a line that fails as the request asked; the sandbox's only.

@@ -109,10 +109,16 @@ pub enum Scheme {
     Diners = 5,
     Discover = 6,
     Unionpay = 7,
+    /// Not cards: accounts in wallets, which stand in a card's place (contract section 8).
+    Gcash = 8,
+    Paypay = 9,
 }
 
 const SCHEMES: [Scheme; 7] =
     [Scheme::Visa, Scheme::Mastercard, Scheme::Amex, Scheme::Jcb, Scheme::Diners, Scheme::Discover, Scheme::Unionpay];
+
+/// Whose accounts are charged.
+pub const WALLETS: [Scheme; 2] = [Scheme::Gcash, Scheme::Paypay];
 
 impl Scheme {
     /// By the number's own range and length. 622126–622925, which Discover shares, counts as UnionPay.
@@ -149,6 +155,8 @@ impl Scheme {
             Scheme::Diners => "DINERS",
             Scheme::Discover => "DISCOVER",
             Scheme::Unionpay => "UNIONPAY",
+            Scheme::Gcash => "GCASH",
+            Scheme::Paypay => "PAYPAY",
         }
     }
 
@@ -162,7 +170,32 @@ impl Scheme {
             Scheme::Diners => "DINERS-SSL",
             Scheme::Discover => "DISCOVER-SSL",
             Scheme::Unionpay => "CHINAUNIONPAY-SSL",
+            Scheme::Gcash => "GCASH-SSL",
+            Scheme::Paypay => "PAYPAY-SSL",
         }
+    }
+
+    /// The word of a wallet's accounts in `payment_method.type` and `payment_data_source.type` (contract sections 2 and 3).
+    pub fn wallet(self) -> Option<&'static str> {
+        match self {
+            Scheme::Gcash => Some("gcash"),
+            Scheme::Paypay => Some("paypay"),
+            _ => None,
+        }
+    }
+
+    /// Its name as people write it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Scheme::Gcash => "GCash",
+            Scheme::Paypay => "PayPay",
+            card => card.name(),
+        }
+    }
+
+    /// The wallet of that word.
+    pub fn of_wallet(word: &str) -> Option<Scheme> {
+        WALLETS.into_iter().find(|scheme| scheme.wallet() == Some(word))
     }
 
     /// Digits of the security code (contract section 2, `card.cvc`).
@@ -177,7 +210,7 @@ impl Scheme {
 
     /// `None` for a value that is no scheme.
     pub fn from_id(id: i64) -> Option<Scheme> {
-        SCHEMES.into_iter().find(|scheme| scheme.id() == id)
+        SCHEMES.into_iter().chain(WALLETS).find(|scheme| scheme.id() == id)
     }
 }
 
@@ -245,6 +278,9 @@ pub enum ExpiryError {
 }
 
 impl Expiry {
+    /// Of what has none: a wallet's account.
+    pub const NONE: Expiry = Expiry { month: 0, year: 0 };
+
     /// Month `1`–`12` or `01`; year of two digits (`20yy`) or four, 2000 to 2099 (contract section 2).
     ///
     /// # Errors
@@ -352,7 +388,7 @@ mod tests {
         for scheme in SCHEMES {
             assert_eq!(Scheme::from_id(scheme.id()), Some(scheme));
         }
-        assert_eq!((Scheme::from_id(0), Scheme::from_id(8)), (None, None));
+        assert_eq!((Scheme::from_id(0), Scheme::from_id(10)), (None, None));
         assert_eq!(Pan::parse("4111111111111112"), Err(PanError::Luhn));
         assert_eq!(Pan::parse("9111111111111111"), Err(PanError::Luhn));
         assert_eq!(Pan::parse("1234567812345670"), Err(PanError::Scheme));

@@ -2,10 +2,10 @@
 //! header `Fuda-Sandbox-Fault`, and see what their retry code does.
 
 use super::{
-    Abilities, Acquirer, Ask, Authentication, BoxFuture, Follow, Initiator, Operation, Outcome, Reason,
+    Abilities, Acquirer, Ask, Authentication, BoxFuture, Follow, Funding, Initiator, Operation, Outcome, Reason,
     StoredCredential,
 };
-use crate::card::{Expiry, Pan};
+use crate::card::{Expiry, Pan, Scheme};
 use crate::clock::Clock;
 use crate::money::Money;
 use serde::{Deserialize, Serialize};
@@ -103,8 +103,7 @@ enum Kept {
         kind: Kind,
         reference: String,
         money: Money,
-        pan: Pan,
-        expiry: Expiry,
+        means: KeptMeans,
         stored: Option<Stored>,
         proof: Option<Authentication>,
     },
@@ -114,6 +113,11 @@ enum Kept {
         original: String,
         money: Money,
     },
+}
+
+enum KeptMeans {
+    Card(Pan, Expiry),
+    Account(Scheme, String),
 }
 
 #[derive(Clone, Copy)]
@@ -141,8 +145,10 @@ impl Kept {
             kind,
             reference: ask.reference.to_owned(),
             money: ask.money,
-            pan: ask.pan.clone(),
-            expiry: ask.expiry,
+            means: match ask.funding {
+                Funding::Card { pan, expiry, .. } => KeptMeans::Card(pan.clone(), expiry),
+                Funding::Account { wallet, agreement } => KeptMeans::Account(wallet, agreement.to_owned()),
+            },
             stored: ask.stored_credential.map(|stored| Stored {
                 initiator: stored.initiator,
                 reason: stored.reason,
@@ -170,7 +176,7 @@ impl Kept {
 
     fn operation(&self) -> Operation<'_> {
         match self {
-            Kept::Charge { kind, reference, money, pan, expiry, stored, proof } => {
+            Kept::Charge { kind, reference, money, means, stored, proof } => {
                 let stored_credential = stored.map(|stored| StoredCredential {
                     initiator: stored.initiator,
                     reason: stored.reason,
@@ -178,9 +184,12 @@ impl Kept {
                     from_vault: stored.from_vault,
                     authenticated: stored.authenticated,
                 });
-                let (money, expiry, authentication) = (*money, *expiry, proof.as_ref());
-                let ask =
-                    Ask { reference, money, pan, expiry, cvc: None, device: None, stored_credential, authentication };
+                let (money, authentication) = (*money, proof.as_ref());
+                let funding = match means {
+                    KeptMeans::Card(pan, expiry) => Funding::Card { pan, expiry: *expiry, cvc: None },
+                    KeptMeans::Account(wallet, agreement) => Funding::Account { wallet: *wallet, agreement },
+                };
+                let ask = Ask { reference, money, funding, device: None, stored_credential, authentication };
                 match kind {
                     Kind::Authorize => Operation::Authorize(ask),
                     Kind::Verify => Operation::Verify(ask),

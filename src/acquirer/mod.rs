@@ -4,7 +4,7 @@
 pub mod faults;
 pub mod sandbox;
 
-use crate::card::{Cryptogram, Cvc, Expiry, Pan};
+use crate::card::{Cryptogram, Cvc, Expiry, Pan, Scheme};
 use crate::money::Money;
 use crate::response_codes::{self, OutcomeClass};
 use serde::{Deserialize, Serialize};
@@ -82,14 +82,27 @@ pub struct Follow<'a> {
 pub struct Ask<'a> {
     pub reference: &'a str,
     pub money: Money,
-    pub pan: &'a Pan,
-    pub expiry: Expiry,
-    pub cvc: Option<&'a Cvc>,
+    pub funding: Funding<'a>,
     /// The number is a device's (DPAN), with what it has made for this one payment.
     pub device: Option<Device<'a>>,
     pub stored_credential: Option<StoredCredential<'a>>,
     /// What proves that the cardholder was authenticated for this charge.
     pub authentication: Option<&'a Authentication>,
+}
+
+/// What is charged.
+#[derive(Clone, Copy)]
+pub enum Funding<'a> {
+    Card {
+        pan: &'a Pan,
+        expiry: Expiry,
+        cvc: Option<&'a Cvc>,
+    },
+    /// An account in a wallet, by what its holder agreed to there.
+    Account {
+        wallet: Scheme,
+        agreement: &'a str,
+    },
 }
 
 /// The proof of a 3-D Secure authentication, as a bank wants it (EMV 3-D Secure 2.2, table A.1; ISO 8583 carries it in

@@ -10,6 +10,7 @@ use crate::bins::Bins;
 use crate::card::{Card, Expiry, Pan};
 use crate::clock::Stopwatch;
 use crate::config::Config;
+use crate::consent;
 use crate::directory::{Caller, HOLD_MS, MerchantSpec, NewMerchant};
 use crate::error::Error;
 use crate::http::{self, service::Probe};
@@ -128,6 +129,7 @@ pub async fn make_app(config: &Config, store: Store, listens: &str) -> Result<Ap
         directory: store.directory,
         sandbox: Arc::new(sandbox),
         checkout: checkout.into(),
+        wallet_page: consent::sandbox::Sandbox::new(books.clone(), checkout, &store.clock, &store.random),
         issuer: threeds::sandbox::Sandbox::new(books, checkout, &store.clock, &store.random),
         courier,
         nudge: Arc::default(),

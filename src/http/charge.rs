@@ -144,15 +144,12 @@ impl Checked {
     ) -> Result<(ChargeRequest, CardSource), Error> {
         let method = body.get("payment_method");
         let word = |name| method.and_then(|method| method.get(name)).and_then(Node::text).unwrap_or_default();
-        // A wallet that is not ours to open, or a stored card under a wallet's name.
-        if !matches!(self.named, Some(Named::Wallet(_))) && !matches!(word("type"), "" | "scheme") {
-            return Err(Error::new(Code::Err1015));
-        }
         let money = money(&body, &merchant, purpose)?;
         let store = method.and_then(|method| method.get("store_payment_method")).and_then(Node::bool) == Some(true);
         let token = method.and_then(|method| method.get("token"));
         let source = match (self.named, self.pan, self.expiry) {
             (Some(Named::Stored(token)), _, _) => CardSource::Token(token),
+            (Some(Named::Account(wallet)), _, _) => CardSource::Account { wallet, store },
             (Some(Named::Wallet(wallet)), _, _) => {
                 CardSource::Wallet { wallet, token: token.cloned().unwrap_or(Node::Null), store }
             }
@@ -189,7 +186,7 @@ impl Checked {
 
 /// The amount against its currency's decimals; both have been checked by themselves.
 pub(super) fn check_amount(body: &Node, errors: &mut Vec<FieldError>) {
-    let amount = body.get("amount").and_then(Node::text_or_number);
+    let amount = body.get("amount").and_then(Node::text_or_number).filter(|text| !text.is_empty());
     let currency = Currency::parse(body_text(body, "currency"));
     if let (Some(amount), Some(currency)) = (amount, currency)
         && !errors.iter().any(|error| error.field == "amount")

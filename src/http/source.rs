@@ -1,6 +1,7 @@
 //! What a charge is paid with: exactly one of a card, a stored card, and a wallet's token (contract 4.1).
 
 use super::flow::body_text;
+use crate::card::Scheme;
 use crate::error::FieldError;
 use crate::id::TokenId;
 use crate::json::Node;
@@ -12,6 +13,8 @@ pub enum Named {
     Stored(TokenId),
     /// Its token is `payment_method.token`.
     Wallet(Wallet),
+    /// Of a wallet whose holder is asked there: GCash, PayPay.
+    Account(Scheme),
 }
 
 /// Adds what is wrong with the sources, also a merchant-initiated charge of anything but a stored card (contract 6).
@@ -48,13 +51,18 @@ pub fn check(body: &Node, purpose: Purpose, errors: &mut Vec<FieldError>) -> Opt
         _ => {}
     }
     let by_merchant = method.is_some_and(|method| body_text(method, "initiator") == "merchant");
-    if by_merchant && (has_card || token.is_some()) {
+    let account = Scheme::of_wallet(word).is_some() && !named;
+    if account && has_card {
+        wrong("card", "two_sources", "Send a card or name a wallet, not both.");
+    }
+    if by_merchant && (has_card || token.is_some() || account) {
         let message = "A merchant-initiated charge needs a stored card.";
         wrong("payment_method.initiator", "needs_token", message);
     }
     match (stored, token, wallet) {
         (Some(id), _, _) => Some(Named::Stored(id)),
         (None, Some(_), Some(wallet)) => Some(Named::Wallet(wallet)),
+        (None, None, None) if !has_card => Scheme::of_wallet(word).map(Named::Account),
         _ => None,
     }
 }

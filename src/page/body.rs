@@ -29,7 +29,7 @@ impl Form {
         Form::parse(&bytes)
     }
 
-    fn parse(bytes: &[u8]) -> Option<Form> {
+    pub fn parse(bytes: &[u8]) -> Option<Form> {
         let mut fields = Vec::new();
         for pair in bytes.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
             let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());

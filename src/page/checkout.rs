@@ -10,8 +10,8 @@ use super::{go_back, language};
 use crate::app::App;
 use crate::error::Error;
 use crate::id::{RequestId, TransactionId};
-use crate::pay::transaction::{State as Stands, Transaction, Waits};
-use crate::pay::waiting;
+use crate::pay::transaction::{State as Stands, Step, Transaction, Waits};
+use crate::pay::{store, waiting};
 use crate::threeds::messages::{CReq, VERSION};
 use askama::Template;
 use axum::Extension;
@@ -48,8 +48,9 @@ pub async fn visit(
     while matches!(&found, Ok(found) if found.state == Stands::Pending) && patience.lasts().await {
         found = resume(&app, id, &request_id).await;
     }
+    let back = query.as_deref() == Some(waiting::FROM_WALLET);
     match found {
-        Ok(found) => answer(&app, language, &found, &format!("/checkout/{token}")),
+        Ok(found) => answer(&app, language, &found, &Visit { path: format!("/checkout/{token}"), back }),
         Err(error) => broken(&app, language, &error, &request_id),
     }
 }
@@ -61,12 +62,51 @@ async fn resume(app: &App, id: TransactionId, request_id: &str) -> Result<Transa
     task.await.unwrap_or_else(|_| Err(Error::internal("a payment's task panicked")))
 }
 
-fn answer(app: &App, language: Language, found: &Transaction, path: &str) -> Response {
+/// Where the visitor is, and whether a wallet has sent them.
+struct Visit {
+    path: String,
+    back: bool,
+}
+
+/// The cardholder does not want to pay this way: ends what waits. What has ended already stays as it is.
+pub async fn leave(
+    State(app): State<App>,
+    Path(token): Path<String>,
+    Extension(RequestId(request_id)): Extension<RequestId>,
+    headers: HeaderMap,
+) -> Response {
+    let language = language(&headers);
+    let Some(id) = waiting::visitor(&app, &token) else { return not_found(&app, language) };
+    let ended = match store::reread(&app.db, id).await {
+        Ok(Some(found)) => waiting::abandon(&app, &found, &request_id).await,
+        Ok(None) => return not_found(&app, language),
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(found) => answer(&app, language, &found, &Visit { path: format!("/checkout/{token}"), back: true }),
+        Err(error) => broken(&app, language, &error, &request_id),
+    }
+}
+
+fn answer(app: &App, language: Language, found: &Transaction, visit: &Visit) -> Response {
     let urls = &found.details.return_url;
     let back = if found.state.succeeded() { &urls.success_url } else { &urls.decline_url };
     match (found.state, &found.details.waits) {
-        (Stands::Waiting, Some(waits)) => challenge(app, language, found, waits),
-        (Stands::Pending, _) => processing(app, language, found, path),
+        (Stands::Waiting, Some(Waits { step: Step::Challenge { acs_url, server_id, acs_id, window }, .. })) => {
+            let request = CReq {
+                message_type: "CReq".to_owned(),
+                message_version: VERSION.to_owned(),
+                server_id: server_id.clone(),
+                acs_id: acs_id.clone(),
+                window: window.clone(),
+            };
+            challenge(app, language, found, (acs_url, &request))
+        }
+        (Stands::Waiting, Some(Waits { step: Step::Consent { url }, .. })) if visit.back => {
+            undecided(app, language, found, url, visit)
+        }
+        (Stands::Waiting, Some(Waits { step: Step::Consent { url }, .. })) => shell::see_other(app, url),
+        (Stands::Pending, _) => processing(app, language, found, &visit.path),
         // The hosted page says why, and has the form again while there are tries.
         (state, _) if !state.succeeded() && found.details.link.is_some() => {
             let page = found.details.link.map(|link| result_of(app, language, link));
@@ -86,20 +126,30 @@ fn dressed(app: &App, language: Language, found: &Transaction) -> (Shell, Vec<St
     }
 }
 
-fn challenge(app: &App, language: Language, found: &Transaction, waits: &Waits) -> Response {
+fn challenge(app: &App, language: Language, found: &Transaction, (acs_url, request): (&str, &CReq)) -> Response {
     let (shell, framed_by) = dressed(app, language, found);
-    let request = CReq {
-        message_type: "CReq".to_owned(),
-        message_version: VERSION.to_owned(),
-        server_id: waits.server_id.clone(),
-        acs_id: waits.acs_id.clone(),
-        window: waits.window.clone(),
-    };
-    let message = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&request).unwrap_or_default());
+    let message = URL_SAFE_NO_PAD.encode(serde_json::to_vec(request).unwrap_or_default());
     let button = shell.t.challenge.forward;
-    let page = Forward { shell: &shell, action: &waits.acs_url, field: "creq", message: &message, button };
-    let policy = Policy { leads_to: vec![&waits.acs_url], framed_by: &framed_by, wallet_scripts: &[] };
+    let page = Forward { shell: &shell, action: acs_url, field: "creq", message: &message, button };
+    let policy = Policy { leads_to: vec![acs_url], framed_by: &framed_by, wallet_scripts: &[] };
     shell::respond(app, StatusCode::OK, &page, &policy)
+}
+
+/// Back from the wallet without a word: there again, or not at all.
+fn undecided(app: &App, language: Language, found: &Transaction, url: &str, visit: &Visit) -> Response {
+    let (shell, framed_by) = dressed(app, language, found);
+    let t = &shell.t.challenge;
+    let leave = format!("{}{}/leave", shell.base, visit.path);
+    let page = Told {
+        shell: &shell,
+        heading: t.undecided,
+        lines: vec![(t.undecided_why)(found.scheme.label())],
+        busy: false,
+        actions: vec![Action::link("continue", url, t.forward), Action::post("leave", leave, t.leave).second()],
+    };
+    let urls = &found.details.return_url;
+    let leads_to = urls.decline_url.as_deref().into_iter().collect();
+    shell::respond(app, StatusCode::OK, &page, &Policy { leads_to, framed_by: &framed_by, wallet_scripts: &[] })
 }
 
 fn processing(app: &App, language: Language, found: &Transaction, path: &str) -> Response {

@@ -344,3 +344,95 @@ fn is_email(text: &str) -> bool {
                 && domain.contains('.')
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::Caller;
+    use crate::id::{EntityId, LinkId};
+    use crate::money::Currency;
+    use crate::pay::links::{LinkDetails, Standing};
+
+    fn link(address: Option<Address>) -> Link {
+        Link {
+            id: LinkId::from_bytes(&[1; 16]).unwrap(),
+            caller: Caller { entity: EntityId::from_bytes(&[2; 16]).unwrap(), live: false },
+            merchant_id: "JP00000001".to_owned(),
+            standing: Standing::Open,
+            amount_minor: Some(1000),
+            currency: Currency::parse("JPY").unwrap(),
+            details: LinkDetails { billing_address: address, ..LinkDetails::default() },
+            tries: 0,
+            transaction: None,
+            created_at: 0,
+            expires_at: 1,
+        }
+    }
+
+    fn asked(link: &Link, language: Language) -> Vec<&'static str> {
+        fields(link, language).iter().map(|field| field.name).collect()
+    }
+
+    #[test]
+    fn a_page_asks_for_what_its_link_lacks() {
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            asked(&link(None), Language::English),
+            ["name", "country", "address1", "address2", "city", "state", "postal_code", "email", "phone_number"]
+        );
+        assert_eq!(
+            asked(&link(None), Language::Japanese),
+            ["name", "country", "postal_code", "state", "city", "address1", "address2", "email", "phone_number"]
+        );
+        let street = Address { address1: text("1-2-3"), city: text("Tokyo"), ..Address::default() };
+        assert_eq!(asked(&link(Some(street.clone())), Language::English), ["name", "country", "email", "phone_number"]);
+        let whole = Address { country: text("JP"), email: text("a@b.c"), phone_number: text("1"), ..street };
+        assert_eq!(asked(&link(Some(whole)), Language::Japanese), ["name"]);
+    }
+
+    #[test]
+    fn every_country_has_both_names() {
+        let (english, japanese) = (countries(Language::English), countries(Language::Japanese));
+        assert_eq!((english.len(), japanese.len(), japanese[0].code), (249, 249, "JP"));
+        for country in english {
+            assert!(country.code.len() == 2 && !country.en.is_empty() && !country.ja.is_ascii(), "{}", country.code);
+        }
+    }
+
+    fn wrong(body: &str) -> Vec<&'static str> {
+        let whole = Address {
+            country: Some("JP".to_owned()),
+            email: Some("a@b.c".to_owned()),
+            phone_number: Some("090-1234-5678".to_owned()),
+            address1: Some("the card is 4000000000001091".to_owned()),
+            city: Some("Tokyo".to_owned()),
+            ..Address::default()
+        };
+        let checked = check(&link(Some(whole)), Language::English, &Form::parse(body.as_bytes()).unwrap(), 0);
+        checked.0.err().unwrap_or_default().into_iter().map(|(field, _)| field).collect()
+    }
+
+    #[test]
+    fn cards_are_read_as_people_type_them() {
+        for expiry in ["12/40", "12%2F2040", "1240", "122040", "12+%2F+40", "12-40", "1/40", "%EF%BC%91%EF%BC%92/40"] {
+            assert!(
+                wrong(&format!("number=4111-1111+1111+1111&expiry={expiry}&cvc=123&name=A")).is_empty(),
+                "{expiry}"
+            );
+        }
+        for expiry in
+            ["", "12", "12/", "/40", "0/40", "13/40", "12/4", "12/040", "ab/cd", "12/1969", "124", "%C3%A91/40"]
+        {
+            assert_eq!(
+                wrong(&format!("number=4111111111111111&expiry={expiry}&cvc=123&name=A")),
+                ["expiry"],
+                "{expiry}"
+            );
+        }
+        assert_eq!(wrong("number=378282246310005&expiry=12/40&cvc=123&name=A"), ["cvc"]);
+        assert!(wrong("number=378282246310005&expiry=12/40&cvc=1234&name=A").is_empty());
+        // The merchant's own text holds this card's number: no field of the visitor's is at fault but the card.
+        assert_eq!(wrong("number=4000000000001091&expiry=12/40&cvc=123&name=A"), ["number"]);
+        assert_eq!(wrong("number=4111111111111112&expiry=12/40&cvc=123&name=4111+1111+1111+1112"), ["number", "name"]);
+    }
+}

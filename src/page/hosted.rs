@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::codes::Code;
 use crate::directory::Merchant;
 use crate::error::Error;
-use crate::id::LinkId;
+use crate::id::{LinkId, RequestId};
 use crate::json::Node;
 use crate::pay::charge::{CardSource, ChargeRequest, Purpose, charge};
 use crate::pay::links::{self, Link, Standing};
@@ -34,6 +34,7 @@ pub struct Visit {
     app: App,
     language: Language,
     code: String,
+    request_id: String,
 }
 
 /// A link with what belongs to it.
@@ -61,7 +62,8 @@ impl FromRequestParts<App> for Visit {
         // What is no UTF-8 is no code either.
         let code = Path::<String>::from_request_parts(parts, app).await.map(|Path(code)| code).unwrap_or_default();
         let code = if code.bytes().all(|byte| byte.is_ascii_alphanumeric()) { code } else { String::new() };
-        Ok(Visit { app: app.clone(), language, code })
+        let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+        Ok(Visit { app: app.clone(), language, code, request_id })
     }
 }
 
@@ -128,7 +130,7 @@ pub async fn cancel(visit: Visit, visitor: Visitor, Extension(limits): Extension
     };
     match cancelled.await {
         Ok(Some(tried)) => {
-            tracing::info!(link = %shown.link.id, request = visitor.request_id, "cancelled");
+            tracing::info!(link = %shown.link.id, request = visit.request_id, "cancelled");
             let urls = &shown.link.details.return_url;
             let url = urls.cancel_url.as_deref().or(urls.decline_url.as_deref()).unwrap_or_default();
             see_other(&visit.app, &go_back(url, tried))
@@ -147,7 +149,7 @@ pub async fn other_card(visit: Visit, visitor: Visitor, Extension(limits): Exten
     };
     let waits = shown.transaction.clone().filter(|transaction| transaction.state == Stage::Waiting);
     if let (Standing::Busy, Some(transaction)) = (shown.link.standing, waits) {
-        let (app, request_id) = (visit.app.clone(), visitor.request_id);
+        let (app, request_id) = (visit.app.clone(), visit.request_id.clone());
         let task = app.tasks.clone().spawn(async move { waiting::abandon(&app, &transaction, &request_id).await });
         match task.await {
             Ok(Ok(_)) => {}
@@ -209,7 +211,7 @@ impl Visit {
 
     /// In a task of its own: a visitor who closes the page changes nothing.
     async fn try_to_pay(&self, shown: Shown, payment: Payment, typed: &Typed, visitor: Visitor) -> Response {
-        let (request, source) = request(&shown, payment, visitor);
+        let (request, source) = request(&shown, payment, visitor, &self.request_id);
         let app = self.app.clone();
         let charged = self.app.tasks.spawn(async move { charge(&app, request, source).await }).await;
         let charged = charged.unwrap_or_else(|_| {
@@ -225,9 +227,11 @@ impl Visit {
             Ok(_) => {}
             // Another tab was faster: what became of that is shown.
             Err(error) if error.code == Code::Err1014 => return see_other(&self.app, &self.own("/result")),
-            Err(error) if error.code == Code::Err1011 => {
-                let alert =
-                    Alert { title: t.heading, heading: t.heading, lines: vec![t.not_sent.to_owned()], fields: vec![] };
+            // Nothing was recorded, and nothing counts.
+            Err(error) if matches!(error.code, Code::Err1011 | Code::Err1015) => {
+                let why = if error.code == Code::Err1011 { t.not_sent } else { t.shop };
+                let lines = vec![why.to_owned()];
+                let alert = Alert { title: t.heading, heading: t.heading, lines, fields: Vec::new() };
                 return self.form(&now, StatusCode::OK, typed, Some(alert));
             }
             Err(error) if error.code == Code::Val0007 => {
@@ -281,7 +285,10 @@ impl Visit {
             Standing::Open if shown.link.is_open(self.app.clock.now()) => {
                 self.form(shown, ok, &Typed::default(), self.declined(shown))
             }
-            Standing::Open => self.told(Some(shown), StatusCode::GONE, t.expired, t.expired_why, vec![]),
+            Standing::Open => {
+                let url = urls.cancel_url.as_ref().or(urls.decline_url.as_ref());
+                self.told(Some(shown), StatusCode::GONE, t.expired, t.expired_why, shop(url))
+            }
             Standing::Busy => self.waiting(shown),
             Standing::Paid => {
                 let why = (t.paid_why)(&shown.merchant.legal_name);
@@ -354,7 +361,8 @@ impl Visit {
     }
 
     fn failed(&self, shown: Option<&Shown>, error: &Error) -> Response {
-        tracing::error!(cause = error.cause(), code = error.code.name(), "a payment page failed");
+        let (cause, code, request) = (error.cause(), error.code.name(), self.request_id.as_str());
+        tracing::error!(cause, code, request, "a payment page failed");
         let t = &self.language.texts().told;
         self.told(shown, StatusCode::INTERNAL_SERVER_ERROR, t.broken, t.broken_why, vec![self.back()])
     }
@@ -372,7 +380,7 @@ fn policy(shown: Option<&Shown>) -> Policy<'_> {
     }
 }
 
-fn request(shown: &Shown, payment: Payment, visitor: Visitor) -> (ChargeRequest, CardSource) {
+fn request(shown: &Shown, payment: Payment, visitor: Visitor, request_id: &str) -> (ChargeRequest, CardSource) {
     let link = &shown.link;
     let ip = visitor.ip.map(|ip| ip.to_string());
     let details = Details {
@@ -395,7 +403,7 @@ fn request(shown: &Shown, payment: Payment, visitor: Visitor) -> (ChargeRequest,
         body: body(&details),
         details,
         claim: None,
-        request_id: visitor.request_id,
+        request_id: request_id.to_owned(),
         fault: None,
         steer: None,
         browser: Some(visitor.browser),

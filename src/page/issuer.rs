@@ -2,6 +2,7 @@
 //! bank's does: CReq in, CRes out, and the result that counts behind the browser's back.
 
 use super::amount::written;
+use super::around::Around;
 use super::body::Form;
 use super::checkout::{Forward, broken, not_found};
 use super::language;
@@ -9,9 +10,6 @@ use super::shell::{self, Policy, Shell};
 use crate::app::App;
 use crate::error::Error;
 use crate::id::RequestId;
-use crate::pay::store;
-use crate::pay::transaction::ReturnUrl;
-use crate::pay::waiting;
 use crate::threeds::messages::{CReq, CRes};
 use crate::threeds::sandbox::{Challenge, Entered};
 use askama::Template;
@@ -67,11 +65,8 @@ async fn respond(app: &App, headers: &HeaderMap, form: &Form) -> Result<Option<R
         (None, None) => None,
     };
     let shell = Shell { test: true, ..Shell::plain(app, language(headers)) };
-    let (framed_by, urls) = shop(app, &challenge).await?;
-    // The browser goes from here to the notification URL and on to the shop by a redirect, in one step of its own.
-    let shop = [&urls.success_url, &urls.decline_url].into_iter().flatten().map(String::as_str);
-    let leads_to = std::iter::once(challenge.notification_url.as_str()).chain(shop).collect();
-    let policy = Policy { leads_to, framed_by: &framed_by, wallet_scripts: &[] };
+    let around = Around::of(app, &challenge.notification_url).await?;
+    let policy = around.policy();
     Ok(Some(match ended {
         Some(ended) => back(app, &shell, &challenge, &ended, &policy),
         None => asks(app, &shell, &challenge, (text, entered.is_some()), &policy),
@@ -96,15 +91,4 @@ fn back(app: &App, shell: &Shell, challenge: &Challenge, ended: &CRes, policy: &
     let button = shell.t.challenge.back;
     let page = Forward { shell, action: &challenge.notification_url, field: "cres", message: &message, button };
     shell::respond(app, StatusCode::OK, &page, policy)
-}
-
-/// A page of the merchant's may hold the payment page in a frame, and then this one too; and where the shop wants its customer
-/// back.
-async fn shop(app: &App, challenge: &Challenge) -> Result<(Vec<String>, ReturnUrl), Error> {
-    let token = challenge.notification_url.rsplit('/').next().unwrap_or_default();
-    let Some(id) = waiting::visitor(app, token) else { return Ok(Default::default()) };
-    let Some(found) = store::reread(&app.db, id).await? else { return Ok(Default::default()) };
-    let merchant = app.directory.merchant(found.caller, &found.merchant_id);
-    let framed_by = merchant.map(|merchant| merchant.look.framed_by.clone()).unwrap_or_default();
-    Ok((framed_by, found.details.return_url))
 }

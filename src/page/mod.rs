@@ -2,6 +2,7 @@
 //! without scripts; nothing on them comes from another host.
 
 mod amount;
+mod around;
 pub mod assets;
 mod body;
 mod checkout;
@@ -15,8 +16,10 @@ pub mod shell;
 pub mod texts;
 mod view;
 mod visitor;
+mod wallet;
 
 use crate::app::App;
+use crate::consent;
 use crate::id::TransactionId;
 use crate::language::prefers_japanese;
 use crate::threeds::sandbox::ISSUER_PATH;
@@ -34,12 +37,14 @@ pub fn router() -> Router<App> {
         router = router
             .route(&page, get(hosted::show).post(hosted::pay))
             .route(&format!("{page}/result"), get(hosted::result))
-            .route(&format!("{page}/other-card"), post(hosted::other_card))
-            .route(&format!("{page}/cancel"), post(hosted::cancel));
+            .route(&format!("{page}/other-card"), get(hosted::show).post(hosted::other_card))
+            .route(&format!("{page}/cancel"), get(hosted::show).post(hosted::cancel));
     }
     router
         .route("/checkout/{token}", get(checkout::visit).post(checkout::visit))
+        .route("/checkout/{token}/leave", post(checkout::leave))
         .route(ISSUER_PATH, post(issuer::answer))
+        .route(&format!("{}/{{key}}", consent::sandbox::PATH), get(wallet::show).post(wallet::decide))
         .route("/page/{name}", get(assets::serve))
         .route("/page/accent/{name}", get(look::accent))
         .route("/page/logo/{merchant}/{name}", get(look::logo))
@@ -85,12 +90,12 @@ mod tests {
             ("https://shop.example/?a=1&#/route", format!("https://shop.example/?a=1&{added}#/route")),
             (
                 "http://店.example/戻る?品=札",
-                format!("http://xn--u8t.example/%E6%88%BB%E3%82%8B?%E5%93%81=%E6%9C%AD&{added}"),
+                format!("http://xn--hxt.example/%E6%88%BB%E3%82%8B?%E5%93%81=%E6%9C%AD&{added}"),
             ),
         ] {
             assert_eq!(go_back(url, id), wanted);
         }
         assert_eq!(go_back("https://shop.example/x?a=1#b", None), "https://shop.example/x?a=1#b");
-        assert_eq!(go_back("https://店.example/", None), "https://xn--u8t.example/");
+        assert_eq!(go_back("https://店.example/", None), "https://xn--hxt.example/");
     }
 }

@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(
             policy.text(),
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self' \
-             https://shop.example http://shop.example:8080 https: http: https://xn--u8t.example; \
+             https://shop.example http://shop.example:8080 https: http: https://xn--hxt.example; \
              frame-ancestors https://shop.example; base-uri 'none'"
         );
         assert!(Policy::default().text().contains("form-action 'self'; frame-ancestors 'none';"));

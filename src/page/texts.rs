@@ -76,6 +76,13 @@ pub struct ChallengeTexts {
     pub six_digits: &'static str,
     pub confirm: &'static str,
     pub leave: &'static str,
+    pub undecided: &'static str,
+    /// With the wallet's name.
+    pub undecided_why: fn(&str) -> String,
+    pub wallet_sandbox: &'static str,
+    pub wallet_stores: &'static str,
+    pub wallet_leave: &'static str,
+    pub approve: &'static str,
 }
 
 /// Labels, hints and buttons.

@@ -2,7 +2,6 @@
 //! stands in the link's address.
 
 use crate::app::App;
-use crate::id::RequestId;
 use crate::rate::{Buckets, Limit};
 use crate::threeds::messages::Browser;
 use axum::extract::{ConnectInfo, FromRequestParts};
@@ -13,7 +12,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 
 pub struct Visitor {
-    pub request_id: String,
     /// The connection's, or what a trusted proxy says of it.
     pub ip: Option<IpAddr>,
     /// The request was sent from another site's page.
@@ -30,7 +28,6 @@ impl FromRequestParts<App> for Visitor {
         let forwarded = parts.headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
         let forwarded: Vec<&[u8]> = forwarded.collect();
         Ok(Visitor {
-            request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
             ip: peer.map(|peer| app.proxies.caller(peer, forwarded.into_iter())),
             foreign: is_foreign(&parts.headers, &app.checkout),
             browser: browser(&parts.headers),

@@ -1,7 +1,7 @@
 //! Whether a charge's cardholder is authenticated first, and what the issuer said of it (contract section 5).
 
 use super::charge::{ChargeRequest, Purpose};
-use super::transaction::{Source, Transaction, Waits};
+use super::transaction::{Source, Step, Transaction, Waits};
 use super::waiting;
 use crate::acquirer::Initiator;
 use crate::app::App;
@@ -50,10 +50,12 @@ pub async fn ask(app: &App, request: &ChargeRequest, card: &Card, intent: &Trans
             until: intent.created_at + waiting::LIMIT_MS,
             reason: request.reason,
             fault: request.fault,
-            acs_url: acs_url.clone(),
-            server_id: answer.server_id.clone(),
-            acs_id: answer.acs_id.clone(),
-            window: window.unwrap_or_else(|| "05".to_owned()),
+            step: Step::Challenge {
+                acs_url: acs_url.clone(),
+                server_id: answer.server_id.clone(),
+                acs_id: answer.acs_id.clone(),
+                window: window.unwrap_or_else(|| "05".to_owned()),
+            },
         })),
         _ => Ok(judged(&request.merchant, Authenticated::of_answer(&answer))),
     }
@@ -79,10 +81,10 @@ fn wanted<'a>(app: &'a App, request: &ChargeRequest, card: &Card) -> Option<&'a 
     request.merchant.three_ds.when.applies(request.money, asked).then_some(server)
 }
 
-fn need_urls(request: &ChargeRequest) -> Result<(), Error> {
+pub fn need_urls(request: &ChargeRequest) -> Result<(), Error> {
     let urls = &request.details.return_url;
     let missing = |name: &str, url: &Option<String>| {
-        let message = "This card asks for 3-D Secure: say where the browser goes afterwards.";
+        let message = "The browser goes to the issuer or the wallet first: say where it goes afterwards.";
         url.is_none().then(|| FieldError::new(format!("return_url.{name}"), "missing", message))
     };
     let wrong: Vec<FieldError> = [missing("success_url", &urls.success_url), missing("decline_url", &urls.decline_url)]

@@ -5,15 +5,16 @@ use super::attempts::{self, Message};
 use super::authenticate::{self, Asked};
 use super::idempotency::{self, Claim};
 use super::instrument::{self, Instrument};
+use super::means::Means;
 use super::outcome::{self, Flow};
 use super::refusal::Refusal;
 use super::tokens::{self, StoredCard};
-use super::transaction::{Details, Kind, Source, State, Transaction};
+use super::transaction::{Details, Kind, Source, State, Transaction, Waits};
 use super::{Answer, links, store, waiting, wallet};
 use crate::acquirer::faults::Fault;
 use crate::acquirer::{Acquirer, Initiator, Reason};
 use crate::app::App;
-use crate::card::{Card, Cvc, Pan};
+use crate::card::{Card, Cvc, Scheme};
 use crate::codes::Code;
 use crate::db::Written;
 use crate::directory::{Caller, Merchant};
@@ -22,7 +23,7 @@ use crate::id::{TokenId, TransactionId};
 use crate::jobs;
 use crate::json::Node;
 use crate::money::Money;
-use crate::risk::{self, Verdict};
+use crate::risk::{self, Carded, Verdict};
 use crate::threeds::Steer;
 use crate::threeds::messages::Browser;
 use crate::vault::{Bound, Owner};
@@ -47,6 +48,11 @@ pub enum CardSource {
         store: bool,
     },
     Token(TokenId),
+    /// An account in a wallet whose holder is still to be asked, and whether the agreement is kept.
+    Account {
+        wallet: Scheme,
+        store: bool,
+    },
     /// A wallet's token, and whether to store the card in it.
     Wallet {
         wallet: Wallet,
@@ -131,17 +137,21 @@ async fn begin(
 ) -> Result<Begun, Error> {
     let ip = risk::public_ip(request.details.customer_ip.as_deref());
     // A stored card has been tried before: testing cards by their tokens would test nothing.
-    if instrument.stored.is_none()
-        && let Some(seconds) =
-            app.risk.slowed(&app.db, request.caller, &instrument.card.pan, ip, app.database_now()).await?
+    if let (None, Some(card)) = (&instrument.stored, instrument.means.card())
+        && let Some(seconds) = app.risk.slowed(&app.db, request.caller, &card.pan, ip, app.database_now()).await?
     {
         return Err(Error::new(Code::Val0007).retry_after(seconds));
     }
-    let verdict = judged(app, request, &instrument.card.pan, ip).await?;
+    let verdict = judged(app, request, &instrument.means, ip).await?;
     let mut intent = draft(app, request, instrument, acquirer);
     intent.details.risk = verdict.note.kept();
     let code = match verdict.code {
         Some(code) => Some(code),
+        None if instrument.means.unasked() => {
+            let waits = waiting::consent(app, request, &intent).await?;
+            wait(instrument, &mut intent, waits);
+            None
+        }
         None => authenticated(app, request, instrument, &mut intent, acquirer).await?,
     };
     let (intent, code) = match code {
@@ -168,10 +178,8 @@ async fn authenticated(
     intent: &mut Transaction,
     acquirer: &dyn Acquirer,
 ) -> Result<Option<Code>, Error> {
-    if instrument.device().is_some() {
-        return Ok(None);
-    }
-    match authenticate::ask(app, request, &instrument.card, intent).await? {
+    let Some(card) = instrument.means.card().filter(|_| instrument.device().is_none()) else { return Ok(None) };
+    match authenticate::ask(app, request, card, intent).await? {
         Asked::GoOn(result) => {
             intent.details.three_d_secure = result;
             // The issuer's answer took its time; the bank's begins now.
@@ -183,28 +191,33 @@ async fn authenticated(
             Ok(Some(Code::Err1009))
         }
         Asked::Challenge(waits) => {
-            instrument.cvc = None;
-            intent.state = State::Waiting;
-            intent.settle_after = None;
-            intent.details.waits = Some(waits);
+            wait(instrument, intent, waits);
             Ok(None)
         }
     }
 }
 
-async fn judged(app: &App, request: &ChargeRequest, pan: &Pan, ip: Option<IpAddr>) -> Result<Verdict, Error> {
+/// The cardholder is somewhere else for a while: nothing is sent, and the cvc is not kept so long.
+fn wait(instrument: &mut Instrument, intent: &mut Transaction, waits: Waits) {
+    instrument.cvc = None;
+    intent.state = State::Waiting;
+    intent.settle_after = None;
+    intent.details.waits = Some(waits);
+}
+
+async fn judged(app: &App, request: &ChargeRequest, means: &Means, ip: Option<IpAddr>) -> Result<Verdict, Error> {
     let caller = request.caller;
     if !app.risk.judges(caller) {
         return Ok(Verdict::default());
     }
-    let fingerprint = app.vault.fingerprint(caller.entity, caller.live, pan);
-    let bin = app.bins.find(pan).unwrap_or_default();
+    let fingerprint = means.fingerprint(app, caller);
+    let pan = means.card().map(|card| &card.pan);
+    let bin = pan.and_then(|pan| app.bins.find(pan)).unwrap_or_default();
     let charge = risk::Charge {
         caller,
         merchant_id: &request.merchant.id,
         money: request.money,
-        pan,
-        fingerprint: &fingerprint,
+        card: pan.map(|pan| Carded { pan, fingerprint: &fingerprint }),
         ip,
         country: bin.country.as_deref(),
         issuer_country: bin.issuer_country.as_deref().or(bin.country.as_deref()),
@@ -231,7 +244,8 @@ async fn write_intent(
 ) -> Result<Intent, Error> {
     let bound =
         Bound { entity: request.caller.entity, live: request.caller.live, owner: Owner::Transaction(intent.id) };
-    let sealed = app.vault.seal(&bound, &instrument.card.pan)?;
+    // What follows an account's payment goes by the payment's own reference.
+    let sealed = instrument.means.card().map(|card| app.vault.seal(&bound, &card.pan)).transpose()?;
     let mut writes = Vec::with_capacity(4);
     if let Some(claim) = &request.claim {
         writes.push(claim.insert(intent.id, app.clock.now()));
@@ -248,7 +262,7 @@ async fn write_intent(
     });
     let counts = writes.len();
     writes.extend(verdict.writes());
-    writes.push(store::insert(&intent, Some(sealed))?);
+    writes.push(store::insert(&intent, sealed)?);
     if let Some(waits) = &intent.details.waits {
         writes.push(jobs::enqueue(jobs::Kind::Abandon, intent.id, waits.until));
         let claim = request.claim.as_ref();
@@ -296,10 +310,10 @@ fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument, acquirer: 
         settle_after: Some(outcome::settle_after(app, acquirer.abilities().deadline_ms)),
         money: request.money,
         merchant_txn_ref: request.merchant_txn_ref.clone(),
-        scheme: instrument.card.pan.scheme(),
-        masked: instrument.card.pan.masked(),
-        card_name: instrument.card.name.clone(),
-        expiry: instrument.card.expiry,
+        scheme: instrument.means.scheme(),
+        masked: instrument.means.masked(),
+        card_name: instrument.means.name().to_owned(),
+        expiry: instrument.means.expiry(),
         token: stored.map(|stored| stored.id).or(instrument.to_store),
         source: if stored.is_some() { Source::Token } else { Source::Card },
         initiator: request.initiator,

@@ -108,7 +108,8 @@ pub struct PaymentDetails {
     #[schema(example = "VISA-SSL")]
     pub payment_method: &'static str,
     pub scheme: &'static str,
-    pub card: CardOut,
+    /// Null of an account in a wallet.
+    pub card: Option<CardOut>,
     /// Charges whose cardholder's issuer was asked only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub three_d_secure: Option<ThreeDSecure>,
@@ -285,15 +286,10 @@ fn envelope(transaction: &Transaction, merchant: &Merchant, status_code: u16) ->
             currency: transaction.money.currency.code(),
             payment_method: wallet.map_or(transaction.scheme.payment_method(), Wallet::payment_method),
             scheme: transaction.scheme.name(),
-            card: CardOut {
-                name: transaction.card_name.clone(),
-                number: transaction.masked.clone(),
-                exp_month: transaction.expiry.month_text(),
-                exp_year: transaction.expiry.year_text(),
-            },
+            card: card_out(transaction),
             three_d_secure: transaction.details.three_d_secure.as_ref().map(three_d_secure),
             additional_data: AdditionalData {
-                payment_data_source: PaymentDataSource { r#type: wallet.map_or("card", Wallet::name) },
+                payment_data_source: PaymentDataSource { r#type: data_source(transaction) },
             },
         },
         transaction_details: details(transaction),
@@ -301,6 +297,20 @@ fn envelope(transaction: &Transaction, merchant: &Merchant, status_code: u16) ->
         risk_details: None,
         request_id: None,
     }
+}
+
+/// `card` also for a token (contract section 3).
+fn data_source(transaction: &Transaction) -> &'static str {
+    transaction.details.wallet.map(Wallet::name).or(transaction.scheme.wallet()).unwrap_or("card")
+}
+
+fn card_out(transaction: &Transaction) -> Option<CardOut> {
+    transaction.scheme.wallet().is_none().then(|| CardOut {
+        name: transaction.card_name.clone(),
+        number: transaction.masked.clone(),
+        exp_month: transaction.expiry.month_text(),
+        exp_year: transaction.expiry.year_text(),
+    })
 }
 
 fn three_d_secure(result: &Authenticated) -> ThreeDSecure {

@@ -2,6 +2,7 @@
 
 use super::attempts;
 use super::charge::{CardSource, ChargeRequest, Purpose};
+use super::means::{Account, Means};
 use super::outcome::Extra;
 use super::tokens::{self, StoredCard};
 use super::transaction::{State, Transaction};
@@ -16,7 +17,7 @@ use crate::json::Node;
 use crate::risk;
 
 pub struct Instrument {
-    pub card: Card,
+    pub means: Means,
     /// Gone before a challenge begins: it is never kept, not even in memory for so long.
     pub cvc: Option<Cvc>,
     /// The wallet that it came from.
@@ -32,19 +33,30 @@ pub async fn bring(app: &App, request: &ChargeRequest, source: CardSource) -> Re
     match source {
         CardSource::Card { card, cvc, store } => {
             let to_store = store.then(|| TokenId::new(&app.random));
-            Ok(Instrument { card, cvc, wallet: None, stored: None, to_store })
+            Ok(Instrument { means: Means::Card(card), cvc, wallet: None, stored: None, to_store })
         }
         CardSource::Wallet { wallet, token, store } => {
             let (card, from) = wallet::open(app, request, wallet, &token)?;
             refuse_own_number(&request.body, &card)?;
             let to_store = store.then(|| TokenId::new(&app.random));
-            Ok(Instrument { card, cvc: None, wallet: Some(from), stored: None, to_store })
+            Ok(Instrument { means: Means::Card(card), cvc: None, wallet: Some(from), stored: None, to_store })
+        }
+        CardSource::Account { wallet, store } => {
+            // Only where the browser can be sent there.
+            if request.browser.is_none() || app.connector(request.caller.live).is_none() {
+                return Err(Error::new(Code::Err1015));
+            }
+            let to_store = store.then(|| TokenId::new(&app.random));
+            let means = Means::Account(Account { scheme: wallet, agreement: None });
+            Ok(Instrument { means, cvc: None, wallet: None, stored: None, to_store })
         }
         CardSource::Token(id) => {
             let stored = tokens::for_charge(app, request.caller, id, &request.merchant.id).await?;
             let stored = stored.ok_or_else(|| Error::new(Code::Err1003))?;
-            let card = stored.open(&app.vault, request.caller)?;
-            refuse_own_number(&request.body, &card)?;
+            let means = stored.open(&app.vault, request.caller)?;
+            if let Some(card) = means.card() {
+                refuse_own_number(&request.body, card)?;
+            }
             if stored.device && request.initiator == Initiator::Customer {
                 return Err(Error::new(Code::Err1015));
             }
@@ -55,7 +67,7 @@ pub async fn bring(app: &App, request: &ChargeRequest, source: CardSource) -> Re
                     "This merchant has not charged this card yet: its first charge must be the customer's.",
                 ));
             }
-            Ok(Instrument { card, cvc: None, wallet: None, stored: Some(stored), to_store: None })
+            Ok(Instrument { means, cvc: None, wallet: None, stored: Some(stored), to_store: None })
         }
     }
 }
@@ -99,9 +111,7 @@ pub async fn send(
     let ask = Ask {
         reference: &reference,
         money: intent.money,
-        pan: &instrument.card.pan,
-        expiry: instrument.card.expiry,
-        cvc: instrument.cvc.as_ref(),
+        funding: instrument.means.funding(instrument.cvc.as_ref()),
         device: instrument
             .device()
             .map(|device| acquirer::Device { cryptogram: &device.cryptogram, eci: device.eci.as_deref() }),
@@ -123,7 +133,8 @@ pub fn ended(app: &App, request: &ChargeRequest, instrument: &Instrument, after:
         State::Approved => approved(app, request, instrument, after),
         State::Declined if instrument.stored.is_none() => {
             let ip = risk::public_ip(request.details.customer_ip.as_deref());
-            let rows = app.risk.declined(request.caller, &instrument.card.pan, ip, app.database_now());
+            let counted = |card: &Card| app.risk.declined(request.caller, &card.pan, ip, app.database_now());
+            let rows = instrument.means.card().map(counted).unwrap_or_default();
             Ok(Extra { rows, answer: None })
         }
         State::NotSent => {
@@ -138,12 +149,12 @@ fn approved(app: &App, request: &ChargeRequest, instrument: &Instrument, after: 
     let network = after.network_transaction_id.as_deref();
     let rows = match (&instrument.stored, instrument.to_store) {
         (Some(stored), _) => stored.used(&request.merchant.id, network, app.clock.now()),
-        (None, Some(id)) => tokens::insert(app, id, &instrument.card, instrument.device().is_some(), after)?,
+        (None, Some(id)) => tokens::insert(app, id, &instrument.means, instrument.device().is_some(), after)?,
         (None, None) => Vec::new(),
     };
     let answer = match (request.purpose, instrument.to_store) {
         (Purpose::StoreCard, Some(token)) => {
-            Some(tokens::stored_answer(app, request.caller, token, &instrument.card, after)?)
+            Some(tokens::stored_answer(app, request.caller, token, &instrument.means, after)?)
         }
         _ => None,
     };

@@ -216,3 +216,31 @@ pub async fn cancel(app: &App, link: LinkId) -> Result<bool, Error> {
         Written::Ambiguous => Err(Error::internal("the database was lost while a link was being cancelled")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_says_how_it_stands() {
+        let link = |standing, tries| Link {
+            id: LinkId::from_bytes(&[1; 16]).unwrap(),
+            caller: Caller { entity: EntityId::from_bytes(&[2; 16]).unwrap(), live: false },
+            merchant_id: String::new(),
+            standing,
+            amount_minor: None,
+            currency: Currency::parse("JPY").unwrap(),
+            details: LinkDetails::default(),
+            tries,
+            transaction: None,
+            created_at: 0,
+            expires_at: 10,
+        };
+        let told = |now| STANDINGS.map(|standing| link(standing, 0).status(now));
+        assert_eq!(told(9), ["CREATED", "CREATED", "PAID", "DECLINED", "CANCELLED"]);
+        assert_eq!(told(10), ["EXPIRED", "CREATED", "PAID", "DECLINED", "CANCELLED"]);
+        assert!(link(Standing::Open, 0).is_open(9) && !link(Standing::Open, 0).is_open(10));
+        assert!(!link(Standing::Busy, 0).is_open(9));
+        assert_eq!([0, 1, 3, 4].map(|tries| link(Standing::Open, tries).tries_left()), [3, 2, 0, 0]);
+    }
+}

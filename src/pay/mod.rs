@@ -15,6 +15,7 @@ pub mod holds;
 pub mod idempotency;
 pub mod instrument;
 pub mod links;
+pub mod means;
 pub mod outcome;
 pub mod parent;
 pub mod recover;

@@ -1,6 +1,7 @@
 //! Stored cards: the token's row, its use in a charge, and its management (contract section 6).
 
 use super::Answer;
+use super::means::{Account, Means};
 use super::store;
 use super::transaction::Transaction;
 use crate::app::App;
@@ -30,7 +31,8 @@ pub struct TokenView {
     /// `ACTIVE`; `DELETED` in the answer to the delete, once.
     pub status: &'static str,
     pub scheme: &'static str,
-    pub card: super::envelope::CardOut,
+    /// Null of an account in a wallet.
+    pub card: Option<super::envelope::CardOut>,
     /// The same for the same card number within an entity and mode.
     pub fingerprint: String,
     pub created: String,
@@ -64,6 +66,7 @@ pub struct TokenList {
 /// A token's row, read for one charge by one merchant.
 pub struct StoredCard {
     pub id: TokenId,
+    scheme: Scheme,
     sealed: Sealed,
     expiry: Expiry,
     name: String,
@@ -77,9 +80,14 @@ pub struct StoredCard {
 }
 
 impl StoredCard {
-    pub fn open(&self, vault: &Vault, caller: Caller) -> Result<Card, Error> {
-        let pan = vault.open_pan(&bound(caller, self.id), &self.sealed)?;
-        Ok(Card { pan, expiry: self.expiry, name: self.name.clone() })
+    pub fn open(&self, vault: &Vault, caller: Caller) -> Result<Means, Error> {
+        let bound = bound(caller, self.id);
+        if self.scheme.wallet().is_some() {
+            let agreement = Some(vault.open_text(&bound, &self.sealed)?);
+            return Ok(Means::Account(Account { scheme: self.scheme, agreement }));
+        }
+        let pan = vault.open_pan(&bound, &self.sealed)?;
+        Ok(Means::Card(Card { pan, expiry: self.expiry, name: self.name.clone() }))
     }
 
     /// The version of the vault's key that it is sealed under.
@@ -114,7 +122,7 @@ pub async fn for_charge(
     merchant_id: &str,
 ) -> Result<Option<StoredCard>, Error> {
     let sql = "SELECT t.key_id, t.wrapped_key, t.sealed, t.exp_month, t.exp_year, t.name, t.last_used_at, \
-               s.network_transaction_id, t.authenticated, t.device FROM tokens t \
+               s.network_transaction_id, t.authenticated, t.device, t.scheme FROM tokens t \
                LEFT JOIN stored_credentials s ON s.token_id = t.id AND s.merchant_id = $4 \
                WHERE t.id = $1 AND t.entity_id = $2 AND t.live = $3";
     let rows = app.db.rows(sql, args![id, caller.entity, caller.live, merchant_id]).await?;
@@ -134,6 +142,7 @@ pub async fn for_charge(
         network_transaction_id: row.opt_text(7)?.map(str::to_owned),
         authenticated: row.bool(8)?,
         device: row.bool(9)?,
+        scheme: Scheme::from_id(row.int(10)?).ok_or_else(|| Error::internal("a token's scheme is unknown"))?,
     }))
 }
 
@@ -147,9 +156,9 @@ pub fn still_there(id: TokenId, caller: Caller) -> Stmt {
 }
 
 /// Part of an approved outcome's write: the card, sealed for its token, and the charge that the customer agreed to.
-pub fn insert(app: &App, id: TokenId, card: &Card, device: bool, charge: &Transaction) -> Result<Vec<Stmt>, Error> {
+pub fn insert(app: &App, id: TokenId, means: &Means, device: bool, charge: &Transaction) -> Result<Vec<Stmt>, Error> {
     let caller = charge.caller;
-    let sealed = app.vault.seal(&bound(caller, id), &card.pan)?;
+    let (sealed, expiry) = (means.seal(app, &bound(caller, id))?, means.expiry());
     let mut writes = vec![Stmt::new(
         "INSERT INTO tokens (id, entity_id, live, scheme, masked, name, exp_month, exp_year, fingerprint, key_id, \
          wrapped_key, sealed, merchant_txn_ref, created_at, last_used_at, authenticated, device) \
@@ -158,12 +167,12 @@ pub fn insert(app: &App, id: TokenId, card: &Card, device: bool, charge: &Transa
             id,
             caller.entity,
             caller.live,
-            card.pan.scheme().id(),
-            card.pan.masked(),
-            card.name.as_str(),
-            i64::from(card.expiry.month),
-            i64::from(card.expiry.year),
-            app.vault.fingerprint(caller.entity, caller.live, &card.pan),
+            means.scheme().id(),
+            means.masked(),
+            means.name(),
+            i64::from(expiry.month),
+            i64::from(expiry.year),
+            means.fingerprint(app, caller),
             sealed.key_id,
             sealed.wrapped_key,
             sealed.ciphertext,
@@ -188,15 +197,15 @@ pub fn stored_answer(
     app: &App,
     caller: Caller,
     id: TokenId,
-    card: &Card,
+    means: &Means,
     charge: &Transaction,
 ) -> Result<Answer, Error> {
     let token = TokenView {
         id,
         status: "ACTIVE",
-        scheme: card.pan.scheme().name(),
-        card: card_out(&card.name, card.pan.masked(), card.expiry),
-        fingerprint: app.vault.fingerprint(caller.entity, caller.live, &card.pan),
+        scheme: means.scheme().name(),
+        card: means.card().map(|card| card_out(&card.name, card.pan.masked(), card.expiry)),
+        fingerprint: means.fingerprint(app, caller),
         created: timestamp(charge.created_at),
         last_used: date(charge.created_at),
         merchant_initiated_ready: charge.network_transaction_id.is_some(),
@@ -289,7 +298,7 @@ pub async fn change(app: &App, caller: Caller, id: TokenId, change: Change) -> R
 }
 
 /// The card's own number, for checks of texts that come without it.
-pub async fn open(app: &App, caller: Caller, id: TokenId) -> Result<Card, Error> {
+pub async fn open(app: &App, caller: Caller, id: TokenId) -> Result<Means, Error> {
     let stored = for_charge(app, caller, id, "").await?.ok_or_else(|| Error::new(Code::Err1003))?;
     stored.open(&app.vault, caller)
 }
@@ -315,7 +324,10 @@ fn view(row: &Row) -> Result<TokenView, Error> {
         id: TokenId::from_bytes(row.bytes(0)?).ok_or_else(|| Error::internal("a token's id is not 16 bytes"))?,
         status: "ACTIVE",
         scheme: scheme.name(),
-        card: card_out(row.text(3)?, row.text(2)?.to_owned(), expiry(row, 4)?),
+        card: match scheme.wallet() {
+            Some(_) => None,
+            None => Some(card_out(row.text(3)?, row.text(2)?.to_owned(), expiry(row, 4)?)),
+        },
         fingerprint: row.text(6)?.to_owned(),
         created: timestamp(row.int(7)?),
         last_used: date(row.int(8)?),

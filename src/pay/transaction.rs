@@ -136,8 +136,8 @@ pub struct ReturnUrl {
     pub cancel_url: Option<String>,
 }
 
-/// What a charge waits for before anything is sent to the bank: the end of its issuer's challenge. What the later message
-/// needs and the row does not hold stands here too.
+/// What a charge waits for before anything is sent to the bank. What the later message needs and the row does not hold stands
+/// here too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waits {
     /// After this it has been abandoned.
@@ -145,13 +145,23 @@ pub struct Waits {
     pub reason: Reason,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
-    /// Where the issuer asks.
-    pub acs_url: String,
-    /// The 3DS server's and the issuer's ids of the authentication.
-    pub server_id: String,
-    pub acs_id: String,
-    /// `challengeWindowSize`, `01` to `05`.
-    pub window: String,
+    pub step: Step,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// The issuer asks the cardholder.
+    Challenge {
+        acs_url: String,
+        /// The 3DS server's and the issuer's ids of the authentication.
+        server_id: String,
+        acs_id: String,
+        /// `challengeWindowSize`, `01` to `05`.
+        window: String,
+    },
+    /// A wallet asks its account's holder, on this page.
+    Consent { url: String },
 }
 
 /// What the request said and only answers repeat; one JSON column, since no statement asks about it.

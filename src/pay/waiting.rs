@@ -5,14 +5,16 @@ use super::attempts::{self, Message};
 use super::authenticate::{self, Asked};
 use super::charge::{self, ChargeRequest, Purpose};
 use super::instrument::Instrument;
+use super::means::{Account, Means};
 use super::recover::merchant;
 use super::state::{Event, apply};
-use super::transaction::{Kind, Source, State, Transaction, Waits};
+use super::transaction::{Kind, Source, State, Step, Transaction, Waits};
 use super::{Answer, envelope, idempotency, outcome, store, tokens};
 use crate::app::App;
 use crate::card::Card;
 use crate::clock::Millis;
 use crate::codes::Code;
+use crate::consent::{Consent, Order};
 use crate::db::{Stmt, Written};
 use crate::directory::Merchant;
 use crate::error::Error;
@@ -27,9 +29,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 /// How long a cardholder may take, milliseconds (contract section 5): 30 minutes.
 pub const LIMIT_MS: Millis = 30 * 60 * 1000;
+
+/// The query by which a wallet's return is known from a first visit: it does not lead to the wallet by itself again.
+pub const FROM_WALLET: &str = "back";
 
 /// Bytes of the URL's signature that are kept: 128 bits, which nobody guesses.
 const SIGNED: usize = 16;
@@ -89,16 +95,71 @@ pub async fn resume(app: &App, id: TransactionId, request_id: &str) -> Result<Tr
     if app.database_now() >= waits.until {
         return give_up(app, &found, Code::Err1009, request_id, None).await;
     }
-    let Some(result) = result(app, &found, &waits).await? else { return Ok(found) };
     let merchant = merchant(app, &found)?;
-    match authenticate::judged(&merchant, result) {
-        Asked::GoOn(result) => go_on(app, merchant, &found, waits, result, request_id).await,
-        Asked::Failed(result) => {
-            let noted = with_result(&found, Some(result));
-            give_up(app, &noted, Code::Err1009, request_id, None).await
+    match &waits.step {
+        Step::Challenge { server_id, .. } => {
+            let Some(result) = result(app, &found, server_id).await? else { return Ok(found) };
+            match authenticate::judged(&merchant, result) {
+                Asked::GoOn(proof) => go_on(app, &found, Came { proof, agreement: None }, &waits, request_id).await,
+                Asked::Failed(result) => {
+                    give_up(app, &with_result(&found, Some(result)), Code::Err1009, request_id, None).await
+                }
+                Asked::Challenge(_) => Ok(found),
+            }
         }
-        Asked::Challenge(_) => Ok(found),
+        Step::Consent { .. } => match consented(app, &found).await? {
+            Consent::Waiting => Ok(found),
+            Consent::Refused => give_up(app, &found, Code::Err1009, request_id, None).await,
+            Consent::Given(agreement) => {
+                let agreement = Some(Zeroizing::new(agreement));
+                go_on(app, &found, Came { proof: None, agreement }, &waits, request_id).await
+            }
+        },
     }
+}
+
+/// What the cardholder has brought back.
+struct Came {
+    proof: Option<Authenticated>,
+    agreement: Option<Zeroizing<String>>,
+}
+
+/// Asks a wallet for its holder's agreement; before anything is written, since no money moves.
+///
+/// # Errors
+/// VAL0002 without return URLs; ERR1011 when the wallet cannot be asked: nothing was sent.
+pub async fn consent(app: &App, request: &ChargeRequest, intent: &Transaction) -> Result<Waits, Error> {
+    authenticate::need_urls(request)?;
+    let connector = app.connector(request.caller.live).ok_or_else(|| Error::new(Code::Err1015))?;
+    let (reference, return_url) = (intent.id.to_string(), format!("{}?{FROM_WALLET}", entrance(app, intent.id)));
+    let order = Order {
+        reference: &reference,
+        wallet: intent.scheme,
+        merchant: &request.merchant.legal_name,
+        money: request.money,
+        return_url: &return_url,
+        stores: intent.token.is_some(),
+    };
+    let url = match app.clock.within(connector.deadline_ms(), connector.ask(order)).await {
+        Some(Ok(url)) => url,
+        failed => {
+            let why = failed.map_or("no answer in time".to_owned(), |failed| {
+                failed.err().map_or(String::new(), |e| e.cause().to_owned())
+            });
+            tracing::error!(why, request = request.request_id, "the wallet cannot be asked");
+            return Err(Error::new(Code::Err1011));
+        }
+    };
+    let until = intent.created_at + LIMIT_MS;
+    Ok(Waits { until, reason: request.reason, fault: request.fault, step: Step::Consent { url } })
+}
+
+async fn consented(app: &App, found: &Transaction) -> Result<Consent, Error> {
+    let connector = app.connector(found.caller.live);
+    let connector = connector.ok_or_else(|| Error::internal("no wallet is configured for this payment's mode"))?;
+    let reference = found.id.to_string();
+    let asked = app.clock.within(connector.deadline_ms(), connector.consent(&reference)).await;
+    asked.ok_or_else(|| Error::internal("the wallet did not answer in time"))?
 }
 
 async fn current(app: &App, id: TransactionId) -> Result<Transaction, Error> {
@@ -106,10 +167,10 @@ async fn current(app: &App, id: TransactionId) -> Result<Transaction, Error> {
 }
 
 /// `None` while the cardholder is being asked, and when the 3DS server cannot be asked now: the browser may try again.
-async fn result(app: &App, found: &Transaction, waits: &Waits) -> Result<Option<Authenticated>, Error> {
+async fn result(app: &App, found: &Transaction, server_id: &str) -> Result<Option<Authenticated>, Error> {
     let server = app.authenticator(found.caller.live);
     let server = server.ok_or_else(|| Error::internal("no 3DS server is configured for this payment's mode"))?;
-    let asked = app.clock.within(server.deadline_ms(), server.result(&waits.server_id)).await;
+    let asked = app.clock.within(server.deadline_ms(), server.result(server_id)).await;
     let result = asked.ok_or_else(|| Error::internal("the 3DS server did not answer in time"))??;
     // A challenge that is still one after its end is none that could be performed.
     let ended = |status| if status == TransStatus::C { TransStatus::U } else { status };
@@ -125,18 +186,17 @@ fn with_result(found: &Transaction, result: Option<Authenticated>) -> Transactio
 /// The intent's write that a charge without a challenge begins with, and the rest of its way.
 async fn go_on(
     app: &App,
-    merchant: Arc<Merchant>,
     found: &Transaction,
-    waits: Waits,
-    result: Option<Authenticated>,
+    came: Came,
+    waits: &Waits,
     request_id: &str,
 ) -> Result<Transaction, Error> {
     let acquirer = app.steered(found.caller.live, waits.fault).ok_or_else(|| Error::new(Code::Err1015))?;
-    let Some(instrument) = instrument(app, found).await? else {
+    let Some(instrument) = instrument(app, found, came.agreement).await? else {
         return give_up(app, found, Code::Err1003, request_id, None).await;
     };
     let settle_after = outcome::settle_after(app, acquirer.abilities().deadline_ms);
-    let intent = apply(&with_result(found, result), Event::Resumed { settle_after })
+    let intent = apply(&with_result(found, came.proof), Event::Resumed { settle_after })
         .map_err(|_| Error::internal("a charge does not wait"))?;
     let mut writes = vec![store::update(found, &intent), store::note(&intent)?];
     if let Some(stored) = &instrument.stored {
@@ -152,14 +212,23 @@ async fn go_on(
         // Never sent: if the intent is there after all, the sweep reverses it.
         Written::Ambiguous => return Err(Error::internal("the database was lost while an intent was being written")),
     }
-    let request = request(merchant, &intent, &waits, request_id);
+    let request = request(merchant(app, found)?, &intent, waits, request_id);
     charge::finish(app, &request, &instrument, &intent, acquirer.as_ref()).await?;
     current(app, found.id).await
 }
 
 /// The payment's own sealed card, and its token's row. `None`: the token was deleted meanwhile; a delete that came first
 /// wins.
-async fn instrument(app: &App, found: &Transaction) -> Result<Option<Instrument>, Error> {
+async fn instrument(
+    app: &App,
+    found: &Transaction,
+    agreement: Option<Zeroizing<String>>,
+) -> Result<Option<Instrument>, Error> {
+    let to_store = found.token.filter(|_| found.source == Source::Card);
+    if agreement.is_some() {
+        let means = Means::Account(Account { scheme: found.scheme, agreement });
+        return Ok(Some(Instrument { means, cvc: None, wallet: None, stored: None, to_store }));
+    }
     let stored = match (found.source, found.token) {
         (Source::Token, Some(token)) => {
             let Some(stored) = tokens::for_charge(app, found.caller, token, &found.merchant_id).await? else {
@@ -176,10 +245,9 @@ async fn instrument(app: &App, found: &Transaction) -> Result<Option<Instrument>
     }
     let bound = Bound { entity: found.caller.entity, live: found.caller.live, owner: Owner::Transaction(found.id) };
     let pan = app.vault.open_pan(&bound, &sealed)?;
-    let card = Card { pan, expiry: found.expiry, name: found.card_name.clone() };
-    let to_store = found.token.filter(|_| found.source == Source::Card);
+    let means = Means::Card(Card { pan, expiry: found.expiry, name: found.card_name.clone() });
     // A wallet's token was taken by the write that began the waiting; a device's number never waits.
-    Ok(Some(Instrument { card, cvc: None, wallet: None, stored, to_store }))
+    Ok(Some(Instrument { means, cvc: None, wallet: None, stored, to_store }))
 }
 
 /// The request as it was, as far as the rest of its way asks for it.

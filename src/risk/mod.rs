@@ -44,9 +44,8 @@ pub struct Charge<'a> {
     pub merchant_id: &'a str,
     /// Zero: a verification, which has no amount to judge.
     pub money: Money,
-    pub pan: &'a Pan,
-    /// As the vault knows the card: 32 hexadecimal digits.
-    pub fingerprint: &'a str,
+    /// `None`: an account in a wallet, which no rule about cards concerns.
+    pub card: Option<Carded<'a>>,
     /// The customer's public address; see [`public_ip`].
     pub ip: Option<IpAddr>,
     /// ISO 3166-1 alpha-2, of the card's range; unknown ones fire no rule.
@@ -54,6 +53,14 @@ pub struct Charge<'a> {
     pub issuer_country: Option<&'a str>,
     /// The database's time: all processes count by one clock.
     pub now: Millis,
+}
+
+/// A card, for the rules about cards.
+#[derive(Clone, Copy)]
+pub struct Carded<'a> {
+    pub pan: &'a Pan,
+    /// As the vault knows it: 32 hexadecimal digits.
+    pub fingerprint: &'a str,
 }
 
 /// One rule that fired, as the transaction's row keeps it.
@@ -293,7 +300,8 @@ impl Risk {
 fn velocity<'r>(rule: &'r Rule, charge: &Charge<'_>) -> Option<(&'r Velocity, Vec<u8>)> {
     match &rule.spec {
         Spec::CardVelocity(velocity) => {
-            Some((velocity, lists::fingerprint_of(charge.fingerprint).unwrap_or_default().to_vec()))
+            let card = lists::fingerprint_of(charge.card?.fingerprint);
+            Some((velocity, card.unwrap_or_default().to_vec()))
         }
         Spec::IpVelocity(velocity) => charge.ip.map(|ip| (velocity, windows::ip_subject(ip))),
         _ => None,
@@ -335,8 +343,11 @@ fn fires(rule: &Rule, charge: &Charge<'_>) -> bool {
     match &rule.spec {
         Spec::CardCountry { countries } => among(countries, charge.country),
         Spec::IssuingCountry { countries } => among(countries, charge.issuer_country),
-        Spec::PanBlock => lists::fingerprint_of(charge.fingerprint).is_some_and(|card| rule.list.has_card(&card)),
-        _ => looked_at(rule, charge.money, charge.ip, charge.pan.first8()),
+        Spec::PanBlock => {
+            let card = charge.card.and_then(|card| lists::fingerprint_of(card.fingerprint));
+            card.is_some_and(|card| rule.list.has_card(&card))
+        }
+        _ => looked_at(rule, charge.money, charge.ip, charge.card.map_or("", |card| card.pan.first8())),
     }
 }
 

@@ -9,6 +9,7 @@ use axum::Router;
 use fuda::app::App;
 use fuda::bins::Bins;
 use fuda::clock::Clock;
+use fuda::consent;
 use fuda::db::{Db, Memory, Simulated, Stmt};
 use fuda::directory::{Directory, MerchantSpec};
 use fuda::http::{router, service::Probe};
@@ -249,6 +250,7 @@ impl World {
             vault,
             sandbox: Arc::new(line),
             checkout: "".into(),
+            wallet_page: consent::sandbox::Sandbox::new(calm.clone(), "", &self.clock, &self.random),
             issuer: threeds::sandbox::Sandbox::new(calm.clone(), "", &self.clock, &self.random),
             courier: self.courier(&life, dice),
             nudge: Arc::default(),

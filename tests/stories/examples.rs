@@ -126,6 +126,26 @@ fn outline(value: &Value) -> Value {
     }
 }
 
+pub async fn of_links_are_true(engine: Engine) {
+    let world = World::new(engine).await;
+    let document = answer(world.http.get(format!("{}/openapi.json", world.server.base))).await.1;
+    let shown = |name: &str| document["components"]["examples"][name]["value"].clone();
+    let made = async |name: &str| {
+        let mut body = shown(name);
+        body["merchant_id"] = json!(world.keys.merchant);
+        world.post("hpp/generate/link", &body).await
+    };
+    assert_eq!(made("link_open_amount").await.0, 201);
+    let made = made("link_of_an_order").await;
+    alike(&made, 201, &shown("link_made"));
+    let card = [("number", "4111111111111111"), ("expiry", "12/40"), ("cvc", "123"), ("name", "YAMADA HANAKO")];
+    let paid = crate::hosted::send(made.1["url"].as_str().unwrap(), &[&card]).await;
+    assert!(paid.leads_to().starts_with("https://shop.example.jp/thanks?transaction_id="));
+    let found = world.get(&format!("hpp/link/{}", made.1["id"].as_str().unwrap())).await;
+    alike(&found, 200, &shown("link_paid"));
+    assert_eq!(found.1["status"], "PAID");
+}
+
 pub async fn of_rules_are_true(engine: Engine) {
     let world = World::new(engine).await;
     let document = answer(world.http.get(format!("{}/openapi.json", world.server.base))).await.1;

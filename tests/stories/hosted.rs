@@ -96,7 +96,7 @@ impl World {
     }
 }
 
-async fn visit(url: &str) -> Page {
+pub async fn visit(url: &str) -> Page {
     Page::of(browser().get(url)).await
 }
 
@@ -120,15 +120,15 @@ pub async fn links_are_made(engine: Engine) {
     let link: Value = serde_json::from_str(&text).unwrap();
     let code = url_of(&link).rsplit('/').next().unwrap();
     assert!(code.len() == 22 && code.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{code}");
-    let expires = crate::receiver::now() + 24 * 60 * 60;
+    let expires = crate::receiver::now() + 24 * 60 * 60 * 1000;
     let said: jiff::Timestamp = link["expires_at"].as_str().unwrap().parse().unwrap();
-    assert!((said.as_second() - expires).abs() < 60);
+    assert!((said.as_millisecond() - expires).abs() < 60_000);
     let text = text
         .replace(link["id"].as_str().unwrap(), "<id>")
         .replace(code, "<code>")
         .replace(&world.server.base, "<checkout>")
         .replace(link["expires_at"].as_str().unwrap(), "<a day later>");
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"{"id":"<id>","url":"<checkout>/jp/HostedPaymentPage/<code>","amount":12800,"currency":"JPY","merchant_txn_ref":"order-1","merchant_id":"JP00000001","merchant_email":null,"return_url":{"webhook_url":"https://shop.example/webhook","success_url":"https://shop.example/thanks?order=1&lang=ja","decline_url":"https://shop.example:8443/declined#top","cancel_url":"https://cart.example/"},"billing_address":{"country":"JP","email":"hanako@example.jp","phone_number":"8112345678","address1":"1-2-3 Shinjuku","city":"Shinjuku-ku","state":"Tokyo","postal_code":"1600022"},"shipping_address":null,"status":"CREATED","isValid":true,"expires_at":"<a day later>"}"#);
     // The least that a link needs, by the other path.
     let least = json!({"merchant_id": world.keys.merchant, "currency": "USD", "amount": "", "merchant_txn_ref": null,
         "return_url": {"webhook_url": "http://127.0.0.1:1/", "success_url": "http://a.example", "decline_url": "http://b.example"},
@@ -211,7 +211,7 @@ async fn refused(world: &World) {
     assert_eq!(other.1["gateway_response"]["code"], "ERR1007");
 }
 
-pub async fn paid_without_scripts(engine: Engine) {
+pub async fn pages_in_both_languages(engine: Engine) {
     let world = World::new(engine).await;
     let link = world.link(json!({})).await;
     let url = url_of(&link).to_owned();
@@ -236,6 +236,19 @@ pub async fn paid_without_scripts(engine: Engine) {
             && english.says("<html lang=\"en\">")
             && english.says(&format!("href=\"{}\"", &url[world.server.base.len()..]))
     );
+    headers_of(&page);
+    assert!(!page.says("style=") && !page.says("<script>") && !page.says(" onclick"), "nothing inline");
+    for file in page.text.split(['"', '\'']).filter(|text| text.starts_with("/page/")) {
+        let found = visit(&format!("{}{file}", world.server.base)).await;
+        assert_eq!(
+            (found.status, found.headers["cache-control"].as_str()),
+            (200, "public, max-age=31536000, immutable")
+        );
+    }
+}
+
+/// All of them, exactly.
+fn headers_of(page: &Page) {
     let wanted = [
         ("cache-control", "no-store"),
         (
@@ -254,14 +267,12 @@ pub async fn paid_without_scripts(engine: Engine) {
     let told: Vec<(&str, &str)> = page.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let ours = told.into_iter().filter(|(name, _)| !["content-length", "date", "x-request-id"].contains(name));
     assert_eq!(ours.collect::<Vec<_>>(), wanted);
-    assert!(!page.says("style=") && !page.says("<script>") && !page.says(" onclick"), "nothing inline");
-    for file in page.text.split(['"', '\'']).filter(|text| text.starts_with("/page/")) {
-        let found = visit(&format!("{}{file}", world.server.base)).await;
-        assert_eq!(
-            (found.status, found.headers["cache-control"].as_str()),
-            (200, "public, max-age=31536000, immutable")
-        );
-    }
+}
+
+pub async fn paid_without_scripts(engine: Engine) {
+    let world = World::new(engine).await;
+    let link = world.link(json!({})).await;
+    let url = url_of(&link).to_owned();
     let paid = send(&url, &[&CARD]).await;
     let id =
         paid.leads_to().strip_prefix("https://shop.example/thanks?order=1&lang=ja&transaction_id=").unwrap().to_owned();
@@ -570,6 +581,37 @@ pub async fn without_an_answer(engine: Engine) {
     panic!("it was never reversed");
 }
 
+pub async fn killed_in_the_middle(engine: Engine) {
+    let mut world = World::new(engine).await;
+    let link = world.link(json!({})).await;
+    let url = url_of(&link).to_owned();
+    let path = url[world.server.base.len()..].to_owned();
+    let lost = tokio::spawn(async move {
+        let form = browser().post(&url).header("content-type", "application/x-www-form-urlencoded");
+        form.body(urlencoded(&with("4000000000000259"))).send().await.is_err()
+    });
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    world.server.kill();
+    assert!(lost.await.unwrap());
+    world.restart();
+    // The link is not free before the bank has confirmed that nothing stands.
+    for _ in 0..80 {
+        let tried = send(&format!("{}{path}", world.server.base), &[&CARD]).await;
+        if tried.leads_to().starts_with("https://shop.example/thanks") {
+            let ids = world.link_now(&link).await["transaction_ids"].clone();
+            let first = ids[0].as_str().unwrap();
+            let status = world.get(&format!("transaction/status/{first}")).await.1;
+            assert_eq!(status["transaction_details"]["state"], "REVERSED");
+            assert_eq!(ids.as_array().unwrap().len(), 2);
+            return;
+        }
+        let page = visit(&format!("{}{}", world.server.base, tried.leads_to())).await;
+        assert!(page.status == 200 && !page.says("お支払いは完了しています"), "{}", page.text);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("the link was never free again");
+}
+
 pub async fn a_merchants_look(engine: Engine) {
     let world = World::new(engine).await;
     let link = world.link(json!({})).await;
@@ -624,4 +666,69 @@ pub async fn a_merchants_look(engine: Engine) {
         !plain.says("/page/accent/") && !plain.says("class=\"logo\"") && plain.headers.contains_key("x-frame-options")
     );
     assert_eq!(world.deeds("merchant.page").await.len(), 2);
+}
+
+/// The form of a page that leads to the bank or back, as a browser without scripts sends it.
+async fn forward(world: &World, page: &Page, more: &[(&str, &str)]) -> Page {
+    let attribute = |before: &str, name: &str| {
+        let rest = page.text.split(before).nth(1).unwrap_or_else(|| panic!("no {before}: {}", page.text));
+        rest.split(&format!("{name}=\"")).nth(1).unwrap().split('"').next().unwrap().to_owned()
+    };
+    let action = attribute("<form method=\"post\"", "action");
+    let url = if action.starts_with('/') { format!("{}{action}", world.server.base) } else { action };
+    let (name, value) = (attribute("type=\"hidden\"", "name"), attribute("type=\"hidden\"", "value"));
+    send(&url, &[&[(&name, &value)], more]).await
+}
+
+/// From the payment form to the issuer, with this code entered there, and back.
+async fn challenged(world: &World, url: &str, number: &'static str, code: &str) -> Page {
+    let entrance = send(url, &[&with(number)]).await.leads_to().to_owned();
+    assert!(entrance.starts_with(&format!("{}/checkout/", world.server.base)), "{entrance}");
+    let issuer = forward(world, &visit(&entrance).await, &[]).await;
+    let policy = &issuer.headers["content-security-policy"];
+    assert!(policy.contains("form-action 'self'") && policy.contains(" https://shop.example "), "{policy}");
+    let answered = forward(world, &issuer, &[("code", code)]).await;
+    forward(world, &answered, &[]).await
+}
+
+pub async fn through_the_bank(engine: Engine) {
+    let world = World::new(engine).await;
+    let link = world.link(json!({"payment_method": {"type": "scheme", "store_payment_method": true}})).await;
+    let url = url_of(&link);
+    let failed = challenged(&world, url, "4000002500003155", "000000").await;
+    let page = visit(&format!("{}{}", world.server.base, failed.leads_to())).await;
+    assert!(page.says("ご本人確認ができませんでした") || page.says("Your bank could not confirm"), "{}", page.text);
+    // The way through is offered again to who comes back, and so is another card.
+    let entrance = send(url, &[&with("4000002500003155")]).await.leads_to().to_owned();
+    let waits = visit(url).await;
+    assert!(
+        waits.says("ご本人確認をお待ちしています") && waits.says(&entrance) && !waits.says("id=\"pay\""),
+        "{}",
+        waits.text
+    );
+    assert!(send(url, &[&CARD]).await.leads_to().ends_with("/result"), "one try at a time");
+    let given_up = send(&format!("{url}/other-card"), &[]).await;
+    let page = visit(&format!("{}{}", world.server.base, given_up.leads_to())).await;
+    assert!(page.says("id=\"pay\"") && page.says("あと1回"), "{}", page.text);
+    let page = visit(&entrance).await;
+    assert!(page.leads_to().contains("HostedPaymentPage"), "what was given up is not gone on with");
+    let paid = challenged(&world, url, "4000002500003155", "123456").await;
+    let now = world.link_now(&link).await;
+    let ids = now["transaction_ids"].as_array().unwrap();
+    assert_eq!((&now["status"], ids.len()), (&json!("PAID"), 3));
+    let id = ids[2].as_str().unwrap();
+    assert_eq!(paid.leads_to(), format!("https://shop.example/thanks?order=1&lang=ja&transaction_id={id}"));
+    let status = world.get(&format!("transaction/status/{id}")).await.1;
+    assert!(status["transaction_details"]["stored_payment_method_id"].is_string());
+    assert_eq!(status["payment_details"]["three_d_secure"]["status"], "Y");
+    assert!(visit(url).await.says("お支払いは完了しています"));
+    // Passed at the issuer, declined by the bank: back to the form, with the reason.
+    let link = world.link(json!({})).await;
+    let declined = challenged(&world, url_of(&link), "4000008400001629", "123456").await;
+    let page = visit(&format!("{}{}", world.server.base, declined.leads_to())).await;
+    assert!(page.says("id=\"pay\"") && (page.says("あと2回") || page.says("2 more times")), "{}", page.text);
+    // A card that needs no challenge goes straight through.
+    let link = world.link(json!({})).await;
+    let paid = send(url_of(&link), &[&with("4000000000003220")]).await;
+    assert!(paid.leads_to().starts_with("https://shop.example/thanks"));
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods)] // stories run on real time
 
+mod accounts;
 mod bins;
 mod books;
 mod browser;
@@ -146,6 +147,10 @@ fn of_cardholders() -> Vec<(&'static str, Story)> {
         threeds::killed_on_the_way,
         threeds::stored_cards,
         threeds::strange_visitors,
+        accounts::approved_in_the_wallet,
+        accounts::not_approved,
+        accounts::a_stored_account,
+        accounts::where_no_wallet_can_be,
         wallets::google_pay,
         wallets::apple_pay,
         wallets::each_reason_is_in_the_log,
@@ -159,7 +164,9 @@ fn of_cardholders() -> Vec<(&'static str, Story)> {
 
 fn of_pages() -> Vec<(&'static str, Story)> {
     stories![
+        examples::of_links_are_true,
         hosted::links_are_made,
+        hosted::pages_in_both_languages,
         hosted::paid_without_scripts,
         hosted::what_the_link_lacks_is_asked,
         hosted::mistakes_are_told,
@@ -168,7 +175,9 @@ fn of_pages() -> Vec<(&'static str, Story)> {
         hosted::cancelled_and_expired,
         hosted::forms_of_others,
         hosted::without_an_answer,
+        hosted::killed_in_the_middle,
         hosted::a_merchants_look,
+        hosted::through_the_bank,
     ]
 }
 

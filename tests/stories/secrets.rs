@@ -25,6 +25,7 @@ pub async fn canary(engine: Engine) {
             }
         }
         answers.extend(rules(&world, number).await);
+        answers.extend(pages(&world, number).await);
         for path in ["capture", "refund", "void"] {
             for place in ["transactionId", "merchant_id", "amount", "notes", "card"] {
                 let mut body =
@@ -73,6 +74,38 @@ pub async fn canary(engine: Engine) {
     let log = std::fs::read(world.folder.with_extension("log")).unwrap();
     assert!(log.len() > 1_000);
     clean(&log, "the log");
+}
+
+/// The card in the payment page's form, where it belongs and where it does not, on a link that lacks everything.
+async fn pages(world: &World, number: &str) -> Vec<String> {
+    let mut answers = Vec::new();
+    let cvc = if number == CANARY_AMEX { CVC } else { "123" };
+    let good = [
+        ("amount", "1000"),
+        ("number", number),
+        ("expiry", "12/40"),
+        ("cvc", cvc),
+        ("name", "John Doe"),
+        ("country", "JP"),
+        ("email", "a@example.jp"),
+        ("phone_number", "0312345678"),
+        ("address1", "1-2-3"),
+        ("city", "Tokyo"),
+    ];
+    let places = good.iter().map(|field| field.0).chain(["address2", "postal_code", "state", "none", number]);
+    for place in places {
+        let link = world.link(json!({"amount": "", "billing_address": null})).await;
+        let url = link["url"].as_str().unwrap();
+        let fields: Vec<_> = good.iter().copied().filter(|field| field.0 != place).collect();
+        let page = crate::hosted::send(url, &[&fields, &[(place, number)]]).await;
+        answers.push(format!("{:?}{}", page.headers, page.text));
+        let path = format!("{url}/{number}?{number}={number}");
+        answers.push(crate::hosted::send(&path, &[&fields]).await.text);
+    }
+    let mut link = world.link_body();
+    link["merchant_txn_ref"] = json!(number);
+    answers.push(world.post("hpp/generate/link", &link).await.1.to_string());
+    answers
 }
 
 /// A card number in a rule becomes a fingerprint at once; where it does not belong it is refused without a word of it.

@@ -47,6 +47,24 @@ pub const MIGRATIONS: &[Migration] = &[
             rreq {text}
           ) {strict};",
     },
+    // What holders of wallets' accounts were asked, and said.
+    Migration {
+        version: 4,
+        name: "consents",
+        sql: "CREATE TABLE consents (
+            reference {text} NOT NULL PRIMARY KEY,
+            page {text} NOT NULL UNIQUE,
+            wallet {int} NOT NULL,
+            merchant {text} NOT NULL,
+            amount_minor {int} NOT NULL,
+            currency {text} NOT NULL,
+            return_url {text} NOT NULL,
+            stores {int} NOT NULL,
+            agreement {text} NOT NULL,
+            created_at {int} NOT NULL,
+            approved {int}
+          ) {strict};",
+    },
 ];
 
 /// What was asked of the bank; a reversal of something that never came leaves a row of kind `NOTHING`, so that the

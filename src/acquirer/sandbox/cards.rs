@@ -1,6 +1,6 @@
 //! What the sandbox bank does with which card (contract section 12).
 
-use crate::acquirer::{Ask, Initiator};
+use crate::acquirer::{Ask, Funding, Initiator};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
@@ -20,7 +20,9 @@ pub fn behaviour(verification: bool, ask: &Ask<'_>) -> Behaviour {
     let authenticated = ask.authentication.is_some()
         || ask.device.is_some()
         || ask.stored_credential.is_some_and(|stored| stored.from_vault && stored.authenticated);
-    match ask.pan.expose() {
+    // An account's holder has agreed in the wallet, or nothing would have been sent.
+    let Funding::Card { pan, .. } = ask.funding else { return Behaviour::Approve };
+    match pan.expose() {
         "4000002500003155" if authenticated => Behaviour::Approve,
         "4000008400001629" if authenticated => Behaviour::Decline(5),
         // These ask for the cardholder's authentication: without it the issuer declines softly.

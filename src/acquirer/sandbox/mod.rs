@@ -6,7 +6,7 @@ mod cards;
 
 pub use books::{Record, RecordKind};
 
-use super::{Abilities, Acquirer, Approval, Ask, BoxFuture, Follow, Operation, Outcome, Settling};
+use super::{Abilities, Acquirer, Approval, Ask, BoxFuture, Follow, Funding, Operation, Outcome, Settling};
 use crate::clock::Clock;
 use crate::db::{Db, Durability, Row, Stmt, Written, args};
 use crate::error::Error;
@@ -68,7 +68,7 @@ impl Sandbox {
                 ask.reference,
                 kind,
                 APPROVED,
-                ask.pan.masked(),
+                paid_with(&ask.funding),
                 ask.money.minor,
                 ask.money.currency.code(),
                 auth_code.as_str(),
@@ -156,6 +156,14 @@ impl Sandbox {
                 Ok(Outcome::Unknown { why: "the sandbox bank lost its books" })
             }
         }
+    }
+}
+
+/// As the books show it; an account by its wallet.
+fn paid_with(funding: &Funding<'_>) -> String {
+    match funding {
+        Funding::Card { pan, .. } => pan.masked(),
+        Funding::Account { wallet, .. } => wallet.name().to_owned(),
     }
 }
 

@@ -199,12 +199,12 @@ fn tokens() -> Option<Vec<(String, Value)>> {
         id: TokenId::parse(TOKEN)?,
         status: "ACTIVE",
         scheme: Scheme::Visa.name(),
-        card: CardOut {
+        card: Some(CardOut {
             name: "YAMADA HANAKO".to_owned(),
             number: "411111******1111".to_owned(),
             exp_month: "12".to_owned(),
             exp_year: "40".to_owned(),
-        },
+        }),
         fingerprint: FINGERPRINT.to_owned(),
         created: timestamp(MADE_AT),
         last_used: timestamp(MADE_AT)[..10].to_owned(),
@@ -356,7 +356,10 @@ mod tests {
             assert!(!of_answer(method, path, success.0).is_empty(), "{method} {path} has no example");
             for status in [200, 201, 400, 412, 504] {
                 for name in of_answer(method, path, status) {
-                    assert_eq!(value(name)["status_code"], status, "{name}");
+                    // Links have no envelope (contract section 8).
+                    if success.1 != "LinkView" {
+                        assert_eq!(value(name)["status_code"], status, "{name}");
+                    }
                     used.push(name);
                 }
             }

@@ -143,6 +143,12 @@
   };
 
   const say = (field, text) => {
+    // What is made good leaves the list above the form, and the list goes with its last entry.
+    if (!text) {
+      document.querySelector(`#error-summary a[href="#${field.id}"]`)?.parentElement.remove();
+      const list = document.querySelector("#error-summary ul");
+      if (list && !list.children.length) document.getElementById("error-summary").remove();
+    }
     document.getElementById(`${field.id}-error`).textContent = text;
     if (text) field.setAttribute("aria-invalid", "true");
     else field.removeAttribute("aria-invalid");

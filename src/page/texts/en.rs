@@ -146,5 +146,11 @@ pub const EN: Texts = Texts {
         six_digits: "Enter the six digits of the code.",
         confirm: "Confirm",
         leave: "Do not pay",
+        undecided: "Not paid yet",
+        undecided_why: |wallet| format!("{wallet} does not know yet whether you want to pay. Nothing was charged."),
+        wallet_sandbox: "This is the sandbox's test wallet: no money moves.",
+        wallet_stores: "The shop may charge this account again later.",
+        wallet_leave: "Back to the shop without deciding",
+        approve: "Pay",
     },
 };
