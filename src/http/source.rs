@@ -39,7 +39,7 @@ pub fn check(body: &Node, purpose: Purpose, errors: &mut Vec<FieldError>) -> Opt
         (true, _, true) | (_, true, true) => {
             wrong("payment_method.token", "two_sources", "Send a wallet's token or a card, not both.");
         }
-        (false, false, true) if wallet.is_none() => {
+        (false, false, true) if matches!(word, "" | "scheme") => {
             wrong("payment_method.type", "needs_wallet", "Say whose token this is: googlepay or applepay.");
         }
         (false, false, false) if wallet.is_some() => {

@@ -17,6 +17,7 @@ use crate::ledger::{self, ACCOUNTS, Account, Entry};
 use crate::money::Money;
 use crate::response_codes::{self, Retry};
 use crate::risk::{Fired, Note};
+use crate::wallet::Wallet;
 use crate::webhook::courier::Tried;
 use crate::webhook::{self, Delivery};
 use serde::Serialize;
@@ -148,6 +149,22 @@ fn amount(money: Money) -> String {
     format!("{} {}", money.major(), money.currency.code())
 }
 
+/// Of a charge: by whom, and from which wallet.
+fn initiated(found: &Transaction) -> (String, String) {
+    let brand = found.details.wallet.map(Wallet::brand);
+    let (from_en, from_ja) =
+        brand.map_or_else(Default::default, |name| (format!(", from {name}"), format!("{name}、")));
+    match (found.is_charge(), found.initiator) {
+        (true, Initiator::Merchant) => {
+            (format!("{from_en}, initiated by the merchant"), format!("（{from_ja}加盟店起点）"))
+        }
+        (true, Initiator::Customer) => {
+            (format!("{from_en}, initiated by the customer"), format!("（{from_ja}顧客起点）"))
+        }
+        (false, _) => Default::default(),
+    }
+}
+
 fn asked(lines: &mut Lines, found: &Transaction) {
     let money = amount(found.money);
     let masked = &found.masked;
@@ -175,11 +192,7 @@ fn asked(lines: &mut Lines, found: &Transaction) {
             (format!("A void of the hold of {money} was asked"), format!("{money} のオーソリの取消の依頼"))
         }
     };
-    let (by_en, by_ja) = match (found.is_charge(), found.initiator) {
-        (true, Initiator::Merchant) => (", initiated by the merchant", "（加盟店起点）"),
-        (true, Initiator::Customer) => (", initiated by the customer", "（顧客起点）"),
-        (false, _) => ("", ""),
-    };
+    let (by_en, by_ja) = initiated(found);
     let checks_en = "; all fields passed the checks.";
     let checks_ja = "。すべての項目が検査を通過。";
     lines.add(found.created_at, "asked", format!("{en}{by_en}{checks_en}"), format!("{ja}{by_ja}{checks_ja}"));

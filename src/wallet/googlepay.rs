@@ -4,7 +4,7 @@
 
 use super::{Kind, Opened, Refusal, base64_member, cryptogram, eci, member, message, pan, private_der};
 use crate::card::Expiry;
-use crate::clock::Millis;
+use crate::clock::{Millis, timestamp};
 use crate::json::Node;
 use aws_lc_rs::agreement::{self, ECDH_P256, PrivateKey, UnparsedPublicKey};
 use aws_lc_rs::cipher::{AES_128, AES_256, DecryptingKey, DecryptionContext, UnboundCipherKey};
@@ -267,6 +267,17 @@ fn private_key(text: &str) -> Result<PrivateKey, String> {
          openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem"
             .to_owned()
     })
+}
+
+/// For people: the day on which the last root key for ECv2, which Google uses now, ends.
+pub fn roots_until(text: &str) -> String {
+    let all = read_roots(text).unwrap_or_default();
+    let ends = all.iter().filter(|root| root.version == Version::EcV2).map(|root| root.expires_at);
+    match ends.max_by_key(|end| end.unwrap_or(Millis::MAX)) {
+        Some(Some(end)) => timestamp(end)[..10].to_owned(),
+        Some(None) => "they are replaced".to_owned(),
+        None => "now: there is none for ECv2".to_owned(),
+    }
 }
 
 /// Google's `keys.json`: `{"keys":[{"keyValue","protocolVersion","keyExpiration"}]}`. Keys of other protocols are left out.

@@ -45,6 +45,14 @@ impl Wallet {
         }
     }
 
+    /// For people.
+    pub fn brand(self) -> &'static str {
+        match self {
+            Wallet::GooglePay => "Google Pay",
+            Wallet::ApplePay => "Apple Pay",
+        }
+    }
+
     pub fn parse(name: &str) -> Option<Wallet> {
         [Wallet::GooglePay, Wallet::ApplePay].into_iter().find(|wallet| wallet.name() == name)
     }

@@ -40,9 +40,38 @@ impl Once {
 /// Forgets tokens that do not open any more. `true` when there may be more of them.
 pub async fn forget(db: &Db, now: Millis) -> Result<bool, Error> {
     let sql = "DELETE FROM wallet_tokens WHERE digest IN \
-               (SELECT digest FROM wallet_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2) RETURNING 1";
+               (SELECT digest FROM wallet_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2) RETURNING expires_at";
     match db.write(vec![Stmt::new(sql, args![now - MARGIN_MS, FORGOTTEN_AT_ONCE])]).await? {
         Written::Applied(rows) => Ok(!rows.is_empty()),
         _ => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Durability, MIGRATIONS};
+    use crate::random::Random;
+
+    #[tokio::test]
+    async fn forgotten_when_it_does_not_open_any_more() {
+        let number = u64::from_le_bytes(Random::system().bytes());
+        let folder = std::env::temp_dir().join(format!("fuda_once_{number}"));
+        std::fs::create_dir(&folder).unwrap();
+        let db = Db::open_sqlite(&folder.join("o.db"), Durability::Off).unwrap();
+        db.migrate(MIGRATIONS).await.unwrap();
+        let once = |byte, expires_at| Once { digest: [byte; 32], expires_at };
+        let taken = async |once: &Once| matches!(db.write(vec![once.insert()]).await.unwrap(), Written::GuardFailed(0));
+        let (first, second) = (once(1, 5_000), once(2, 6_000));
+        assert!(!taken(&first).await && !taken(&second).await);
+        assert!(taken(&first).await);
+        assert!(!forget(&db, 5_000 + MARGIN_MS).await.unwrap());
+        assert!(taken(&first).await);
+        assert!(forget(&db, 5_001 + MARGIN_MS).await.unwrap());
+        assert!(!taken(&first).await && taken(&second).await);
+        db.write(vec![second.give_back()]).await.unwrap();
+        assert!(!taken(&second).await);
+        db.close().await;
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -18,6 +18,9 @@ use zeroize::Zeroizing;
 
 const BUMP: &str = "UPDATE wallet_version SET version = version + 1 WHERE id = 1";
 
+/// The most set-ups of one wallet for one merchant in one mode: a token is tried with each of them.
+const MOST: i64 = 8;
+
 /// What a set-up is made of, as it stands sealed in its row. Texts as the operator's files have them.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -71,9 +74,10 @@ impl Settings {
     /// For people: what tells this set-up from another. No secret.
     pub fn about(&self) -> String {
         match self {
-            Settings::GooglePay { recipient, gateway_merchant_id: None, .. } => recipient.clone(),
-            Settings::GooglePay { recipient, gateway_merchant_id: Some(merchant), .. } => {
-                format!("{recipient}, merchant {merchant}")
+            Settings::GooglePay { recipient, gateway_merchant_id, roots, .. } => {
+                let merchant =
+                    gateway_merchant_id.as_ref().map(|name| format!(", merchant {name}")).unwrap_or_default();
+                format!("{recipient}{merchant}, root keys until {}", googlepay::roots_until(roots))
             }
             Settings::ApplePay { certificate, .. } => applepay::about(certificate),
         }
@@ -98,7 +102,7 @@ struct Book {
     version: i64,
     /// In the order in which they were added.
     by_place: HashMap<Place, Vec<Arc<Keys>>>,
-    by_id: HashMap<[u8; 16], Arc<Keys>>,
+    by_id: HashMap<[u8; 16], (Place, Arc<Keys>)>,
 }
 
 /// The set-ups in force; a clone sees the same.
@@ -124,8 +128,9 @@ impl Wallets {
         for row in rows(db).await? {
             let (id, place) = (id_of(&row)?, place(&row)?);
             let keys = match before.by_id.get(&id) {
-                Some(known) => known.clone(),
-                None => match settings(db, vault, &row).await.and_then(|set| set.keys().map_err(Error::internal)) {
+                // In another place it is read again, and does not open.
+                Some((known, keys)) if *known == place => keys.clone(),
+                _ => match settings(db, vault, &row).await.and_then(|set| set.keys().map_err(Error::internal)) {
                     Ok(keys) => Arc::new(keys),
                     Err(error) => {
                         let (id, cause) = (text_of(id), error.cause());
@@ -134,8 +139,8 @@ impl Wallets {
                     }
                 },
             };
-            book.by_place.entry(place).or_default().push(keys.clone());
-            book.by_id.insert(id, keys);
+            book.by_place.entry(place.clone()).or_default().push(keys.clone());
+            book.by_id.insert(id, (place, keys));
         }
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(book);
         Ok(())
@@ -256,6 +261,10 @@ pub async fn add(
     let id: [u8; 16] = random.bytes();
     let text = Zeroizing::new(serde_json::to_string(settings).map_err(Error::internal)?);
     let sealed = vault.seal_text(&bound(caller, id), &text)?;
+    let count = "SELECT 1 WHERE (SELECT COUNT(*) FROM wallets WHERE entity_id = $1 AND live = $2 AND merchant_id = $3 \
+                 AND wallet = $4) < $5";
+    let wallet = settings.wallet() as i64;
+    let room = Stmt::new(count, args![caller.entity, caller.live, merchant_id, wallet, MOST]).exactly(1);
     let insert = Stmt::new(
         "INSERT INTO wallets (id, entity_id, live, merchant_id, wallet, key_id, wrapped_key, sealed, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -264,7 +273,7 @@ pub async fn add(
             caller.entity,
             caller.live,
             merchant_id,
-            settings.wallet() as i64,
+            wallet,
             sealed.key_id,
             sealed.wrapped_key,
             sealed.ciphertext,
@@ -275,8 +284,11 @@ pub async fn add(
     let mode = if caller.live { "live" } else { "test" };
     let detail = format!("{mode} {merchant_id} {}: {}", settings.wallet().name(), settings.about());
     let deed = Deed { who: author.who, action: "wallet.add", subject: &id, detail: &detail };
-    match db.write(vec![insert, Stmt::new(BUMP, vec![]), deed.insert(author.now)]).await? {
+    match db.write(vec![room, insert, Stmt::new(BUMP, vec![]), deed.insert(author.now)]).await? {
         Written::Applied(_) => Ok(id),
+        Written::GuardFailed(0) => {
+            Err(Error::internal(format!("the merchant has {MOST} of them already: fuda wallet remove takes one away")))
+        }
         _ => Err(Error::internal("the database did not confirm the change: list the wallets and try again")),
     }
 }

@@ -27,6 +27,7 @@ mod schema;
 mod secrets;
 mod threeds;
 mod tokens;
+mod wallet_tokens;
 mod wallets;
 mod webhooks;
 mod world;
@@ -152,13 +153,17 @@ fn of_cardholders() -> Vec<(&'static str, Story)> {
         accounts::a_stored_account,
         accounts::where_no_wallet_can_be,
         wallets::google_pay,
+        wallets::google_pay_in_all_forms,
+        wallets::followed,
+        wallets::listed_and_removed,
         wallets::apple_pay,
+        wallets::other_money,
         wallets::each_reason_is_in_the_log,
-        wallets::a_token_is_charged_once,
-        wallets::stored_from_a_wallet,
-        wallets::authentication,
-        wallets::set_ups_are_their_merchants,
-        wallets::mistakes_are_named,
+        wallet_tokens::a_token_is_charged_once,
+        wallet_tokens::stored_from_a_wallet,
+        wallet_tokens::authentication,
+        wallet_tokens::set_ups_are_their_merchants,
+        wallet_tokens::mistakes_are_named,
     ]
 }
 

@@ -1,19 +1,28 @@
 //! A card number and its cvc go through every endpoint; nothing that was written anywhere holds them.
 
+use crate::maker;
+use crate::maker::apple::{Apple, GOOD, Merchant, yen};
+use crate::maker::google::{Google, device, pan_only};
+use crate::wallets;
 use crate::world::{Engine, World, answer};
 use base64::Engine as _;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::sync::Mutex;
 
 const CANARY: &str = "4000000000001091";
 const CVC: &str = "8675";
 /// An American Express card has four digits of cvc, which chance does not write.
 const CANARY_AMEX: &str = "378282246310005";
 
+/// The wallets' private keys, as they could stand somewhere.
+static KEYS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
 pub async fn canary(engine: Engine) {
     let mut world = World::new(engine).await;
     let mut answers = Vec::new();
     let mut stored = String::new();
+    let makers = makers(&world).await;
     for number in [CANARY, CANARY_AMEX] {
         for path in ["payment", "authorization", "paymentv2", "authorizationv2", "tokens"] {
             for body in bodies(&world, number) {
@@ -26,6 +35,7 @@ pub async fn canary(engine: Engine) {
         }
         answers.extend(rules(&world, number).await);
         answers.extend(pages(&world, number).await);
+        answers.extend(from_wallets(&world, number, &makers).await);
         for path in ["capture", "refund", "void"] {
             for place in ["transactionId", "merchant_id", "amount", "notes", "card"] {
                 let mut body =
@@ -105,6 +115,54 @@ async fn pages(world: &World, number: &str) -> Vec<String> {
     let mut link = world.link_body();
     link["merchant_txn_ref"] = json!(number);
     answers.push(world.post("hpp/generate/link", &link).await.1.to_string());
+    answers
+}
+
+type Makers = (Google, Apple, Merchant);
+
+/// Wallets that are set up, their private keys known to the search.
+async fn makers(world: &World) -> Makers {
+    let (google, apple, merchant) = (Google::new(), Apple::new(GOOD), Merchant::ec());
+    for key in [&google.merchant, &merchant.key] {
+        let der = key.serialize_der();
+        let scalar = der.windows(2).position(|bytes| bytes == [0x04, 0x20]).unwrap() + 2;
+        KEYS.lock().unwrap().push(der[scalar..scalar + 32].to_vec());
+        KEYS.lock().unwrap().push(key.serialize_pem().lines().nth(1).unwrap().as_bytes().to_vec());
+    }
+    wallets::take_google(world, &google, &world.keys.merchant).await;
+    wallets::take_apple(world, &apple, &merchant).await;
+    (google, apple, merchant)
+}
+
+/// The number in wallets' tokens: sealed as it should be, and where it does not belong.
+async fn from_wallets(world: &World, number: &str, (google, apple, merchant): &Makers) -> Vec<String> {
+    let now = wallets::now();
+    let mut by_device = device("ECv2", now);
+    by_device.message["paymentMethodDetails"]["pan"] = number.into();
+    let mut by_apple = yen(1000, now);
+    by_apple.message["applicationPrimaryAccountNumber"] = number.into();
+    let mut wrong = by_device.clone();
+    wrong.message["paymentMethodDetails"]["authMethod"] = number.into();
+    let mut answers = vec![world.run(&["wallet", "list", "--json"])];
+    for (wallet, token) in [
+        ("googlepay", google.token(&by_device)),
+        ("googlepay", google.token(&pan_only("ECv1", number, now))),
+        ("googlepay", google.token(&wrong)),
+        ("applepay", apple.token(merchant, &by_apple)),
+        ("applepay", json!({"version": number, "header": {number: number}, "data": number, "signature": number})),
+        ("googlepay", json!({"protocolVersion": number, "signedMessage": format!("{{\"pan\":\"{number}\"}}")})),
+        ("googlepay", json!(number)),
+        (number, json!(number)),
+    ] {
+        let mut body = wallets::charge(world, wallet, &token);
+        body["payment_method"]["store_payment_method"] = true.into();
+        for path in ["authorization", "payment"] {
+            answers.push(world.post(path, &body).await.1.to_string());
+        }
+        body["billing_address"]["address1"] = number.into();
+        answers.push(world.post("paymentv2", &body).await.1.to_string());
+    }
+    assert_eq!(answers.iter().filter(|text| text.contains("INFO0000")).count(), 3, "{answers:?}");
     answers
 }
 
@@ -209,7 +267,10 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
 }
 
 fn clean(bytes: &[u8], what: &str) {
-    for secret in [CANARY, CANARY_AMEX] {
+    for key in KEYS.lock().unwrap().iter() {
+        assert!(!bytes.windows(key.len()).any(|window| window == key), "{what} holds a private key");
+    }
+    for secret in [CANARY, CANARY_AMEX, maker::CRYPTOGRAM] {
         for form in forms(secret) {
             let found = bytes.windows(form.len()).position(|window| window == form);
             if let Some(at) = found {
