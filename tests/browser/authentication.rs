@@ -3,6 +3,7 @@
 use crate::chromium::Habits;
 use crate::scene::{CHALLENGED, Scene};
 use crate::world::Engine;
+use serde_json::Value;
 
 /// What the cardholder does at the issuer's page.
 #[derive(Clone, Copy)]
@@ -14,13 +15,16 @@ pub enum Does {
 impl Scene {
     /// Starts a charge that waits for its cardholder, by the API; where the browser is to go, and the transaction.
     pub async fn redirected(&self, reference: &str) -> (String, String) {
+        self.redirected_by(self.world.card_charge(CHALLENGED), reference).await
+    }
+
+    pub async fn redirected_by(&self, mut body: Value, reference: &str) -> (String, String) {
         self.shop.forgets();
-        let mut body = self.world.card_charge(CHALLENGED);
         body["return_url"] = self.returns();
         body["merchant_txn_ref"] = reference.into();
         let (status, asked) = self.world.post("paymentv2", &body).await;
         assert_eq!(status, 200, "{asked}");
-        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
         (text(&asked["redirect_url"]), text(&asked["transaction_details"]["id"]))
     }
 

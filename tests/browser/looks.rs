@@ -204,7 +204,8 @@ async fn steps_of_a_challenge(scene: &Scene, changes: Value) {
     visitor.cdp("Network.setBlockedURLs", json!({"urls": []})).await;
 }
 
-async fn good(visitor: &Visitor, state: &str) {
+/// Without faults, and not wider than the screen.
+pub async fn good(visitor: &Visitor, state: &str) {
     visitor.is_accessible(state).await;
     assert_eq!(visitor.overhang().await, 0, "{state} is wider than the screen");
 }
@@ -222,6 +223,7 @@ pub async fn pictures(engine: Engine) {
         visitor.picture(&name("wide-dark"), false).await;
         visitor.prefers("light", "no-preference").await;
         visitor.screen(390, 844).await;
+        assert_eq!(visitor.overhang().await, 0);
         visitor.picture(&name("form"), true).await;
         visitor.presses("#pay").await;
         visitor.sees("#error-summary").await;

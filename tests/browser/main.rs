@@ -11,6 +11,7 @@ mod paying;
 mod scene;
 mod shop;
 mod sight;
+mod wallets;
 #[allow(dead_code)] // the other stories use the rest
 #[path = "../stories/world.rs"]
 mod world;
@@ -63,6 +64,8 @@ fn on_one_engine() -> Vec<(&'static str, Story)> {
         looks::while_it_is_processed,
         looks::pictures,
         looks::nothing_is_left_behind,
+        wallets::in_their_own_pages,
+        wallets::given_up,
     ]
 }
 
