@@ -2,10 +2,10 @@
 //! and goes on to the shop. Opening it again shows how it ended, whenever. It depends on no cookie: what says whose payment
 //! it is stands signed in its address.
 
-use super::hosted::result_of;
 use super::patience::Patience;
 use super::shell::{self, Action, Policy, Shell, Told};
 use super::texts::Language;
+use super::visit::result_of;
 use super::{go_back, language};
 use crate::app::App;
 use crate::error::Error;
@@ -36,8 +36,8 @@ pub struct Forward<'a> {
 pub async fn visit(
     State(app): State<App>,
     Path(token): Path<String>,
-    RawQuery(query): RawQuery,
     Extension(RequestId(request_id)): Extension<RequestId>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let language = language(&headers);

@@ -15,6 +15,7 @@ mod reason;
 pub mod shell;
 pub mod texts;
 mod view;
+mod visit;
 mod visitor;
 mod wallet;
 
