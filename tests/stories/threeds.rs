@@ -99,6 +99,7 @@ pub async fn a_challenge_passes(engine: Engine) {
         [pending("/success"), pending("/payment_details/response_code"), pending("/transaction_details/state")],
         [json!(false), json!(578), json!("PENDING")]
     );
+    assert_eq!(pending("/gateway_response/code"), "INFO1000");
     assert!(events(&world, &id).await.is_empty());
 
     let page = browser.open_in(&url, "ja").await;

@@ -85,7 +85,10 @@ const TOKEN_PATH: &str = "/server-to-server-interface/tokens/{id}";
 pub const ENDPOINTS: &[Endpoint] = &[
     charge("/server-to-server-interface/payment", "Take money with a card or a stored card"),
     charge("/server-to-server-interface/authorization", "Hold money with a card or a stored card"),
-    charge("/server-to-server-interface/paymentv2", "As payment; cards that need 3-D Secure are declined softly"),
+    charge(
+        "/server-to-server-interface/paymentv2",
+        "As payment; where 3-D Secure or a wallet's own page is needed, with a redirect",
+    ),
     charge("/server-to-server-interface/authorizationv2", "As authorization, with the same remark"),
     follow(
         "/server-to-server-interface/capture",
