@@ -44,7 +44,7 @@ pub struct Visitor {
 
 impl Drop for Visitor {
     fn drop(&mut self) {
-        self.leave();
+        self.end("-KILL");
         // The browser's helpers write to it for a moment longer, and make it again.
         for _ in 0..40 {
             std::fs::remove_dir_all(&self.profile).ok();
@@ -79,17 +79,20 @@ impl Visitor {
         visitor
     }
 
-    /// Ends the browser; what it wrote to its profile stays until the visitor is dropped.
+    /// Closes the browser, which writes to its profile what belongs there; that stays until the visitor is dropped.
     pub fn leave(&mut self) {
-        // Asked first, so that what belongs on the disk goes there.
-        for (signal, tries) in [("-TERM", 40), ("-KILL", 40)] {
+        self.end("-TERM");
+    }
+
+    fn end(&mut self, signal: &str) {
+        for signal in [signal, "-KILL"] {
             let browser = self.browser.to_string();
             Command::new("kill").args([signal, &browser]).stderr(Stdio::null()).status().ok();
-            for _ in 0..tries {
+            for _ in 0..100 {
                 if !running(self.browser) {
                     break;
                 }
-                std::thread::sleep(Duration::from_millis(50));
+                std::thread::sleep(Duration::from_millis(20));
             }
         }
         self.driver.kill().ok();
@@ -199,6 +202,7 @@ fn wishes(habits: &Habits, profile: &std::path::Path) -> Value {
         "--disable-sync",
         "--disable-dev-shm-usage",
         "--disable-breakpad",
+        "--disable-extensions",
         &profile,
     ];
     json!({
@@ -207,6 +211,9 @@ fn wishes(habits: &Habits, profile: &std::path::Path) -> Value {
         "goog:chromeOptions": {
             "args": args,
             "prefs": {
+                // Not the page of new tabs, which is a heavy one.
+                "session.restore_on_startup": 4,
+                "session.startup_urls": ["about:blank"],
                 "intl.accept_languages": habits.language,
                 "profile.managed_default_content_settings.javascript": if habits.javascript { 1 } else { 2 },
             },
