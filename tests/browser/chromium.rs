@@ -170,7 +170,8 @@ impl Visitor {
     /// The page's own size in CSS pixels.
     pub async fn screen(&self, width: u32, height: u32) {
         let phone = width < 500;
-        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone});
+        let size = json!({"width": width, "height": height, "screenWidth": width, "screenHeight": height,
+            "deviceScaleFactor": 1, "mobile": phone});
         self.cdp("Emulation.setDeviceMetricsOverride", size).await;
     }
 

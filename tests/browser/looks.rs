@@ -169,6 +169,10 @@ pub async fn while_it_is_processed(engine: Engine) {
         visitor.opens(&scene.shop.url("/copy")).await;
         visitor.sees("#told .spinner").await;
         visitor.picture(&format!("processing-{language}"), false).await;
+        let turns = "return getComputedStyle(document.querySelector('.spinner')).animationName";
+        assert_eq!(visitor.runs(turns).await, "turn");
+        visitor.prefers("light", "reduce").await;
+        assert_eq!(visitor.runs(turns).await, "none");
         good(visitor, "processing").await;
         // The page itself goes on by itself.
         visitor.opens(&link.url).await;
@@ -208,6 +212,37 @@ async fn steps_of_a_challenge(scene: &Scene, changes: Value) {
 pub async fn good(visitor: &Visitor, state: &str) {
     visitor.is_accessible(state).await;
     assert_eq!(visitor.overhang().await, 0, "{state} is wider than the screen");
+}
+
+/// In a frame of the shop's, once its merchant has said so, with the bank's page inside too; and in the merchant's colour.
+pub async fn framed_where_it_may_be(engine: Engine) {
+    let scene = Scene::new(engine, Habits::default()).await;
+    let (visitor, link) = (&scene.visitor, scene.link(json!({})).await);
+    let frame = format!("<iframe title=Pay src='{}' width=400 height=900></iframe>", link.url);
+    scene.shop.shows("/frame", &format!("<!doctype html><html lang=en><title>Shop</title><main>{frame}</main>"));
+    visitor.opens(&scene.shop.url("/frame")).await;
+    visitor.window.enter_frame(0).await.unwrap();
+    assert!(!visitor.has("#number").await, "nobody's frame by default");
+    let merchant = &scene.world.keys.merchant;
+    scene.world.run(&["merchant", "page", merchant, "--accent", "#0a7d5a", "--frame-ancestors", &scene.shop.base]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    visitor.opens(&scene.shop.url("/frame")).await;
+    visitor.window.enter_frame(0).await.unwrap();
+    scene.pays(CHALLENGED).await;
+    scene.at_the_issuer(Does::Enters("123456")).await;
+    let end = std::time::Instant::now() + crate::chromium::PATIENCE;
+    while !scene
+        .shop
+        .visits()
+        .iter()
+        .any(|visit| visit.target.starts_with("/done?order=%E6%9C%AD%2F1&a&transaction_id="))
+    {
+        assert!(std::time::Instant::now() < end, "{:?} {}", scene.shop.visits(), visitor.text().await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(scene.charges("order-1").await, ["APPROVED"]);
+    visitor.opens(&link.url).await;
+    good(visitor, "in green").await;
 }
 
 /// For people to look at, and for the documents.
