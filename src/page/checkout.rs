@@ -37,8 +37,8 @@ pub async fn visit(
     State(app): State<App>,
     Path(token): Path<String>,
     method: Method,
-    RawQuery(query): RawQuery,
     Extension(RequestId(request_id)): Extension<RequestId>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let language = language(&headers);
@@ -138,7 +138,7 @@ fn challenge(app: &App, language: Language, found: &Transaction, (acs_url, reque
     let message = URL_SAFE_NO_PAD.encode(serde_json::to_vec(request).unwrap_or_default());
     let button = shell.t.challenge.forward;
     let page = Forward { shell: &shell, action: acs_url, field: "creq", message: &message, button };
-    let policy = Policy { leads_to: vec![acs_url], framed_by: &framed_by, wallet_scripts: &[] };
+    let policy = Policy { leads_to: vec![acs_url], leads_on: true, framed_by: &framed_by, ..Policy::default() };
     shell::respond(app, StatusCode::OK, &page, &policy)
 }
 
@@ -156,7 +156,7 @@ fn undecided(app: &App, language: Language, found: &Transaction, url: &str, visi
     };
     let urls = &found.details.return_url;
     let leads_to = urls.decline_url.as_deref().into_iter().collect();
-    shell::respond(app, StatusCode::OK, &page, &Policy { leads_to, framed_by: &framed_by, wallet_scripts: &[] })
+    shell::respond(app, StatusCode::OK, &page, &Policy { leads_to, framed_by: &framed_by, ..Policy::default() })
 }
 
 fn processing(app: &App, language: Language, found: &Transaction, path: &str) -> Response {

@@ -514,7 +514,7 @@ pub async fn strange_visitors(engine: Engine) {
         (
             "no-store".to_owned(),
             format!(
-                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self' {base}; \
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self' {base} https:; \
                  frame-ancestors 'none'; base-uri 'none'"
             ),
             "same-origin".to_owned(),
