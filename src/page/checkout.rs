@@ -2,13 +2,14 @@
 //! and goes on to the shop. Opening it again shows how it ended, whenever. It depends on no cookie: what says whose payment
 //! it is stands signed in its address.
 
+use super::patience::Patience;
 use super::shell::{self, Action, Policy, Shell, Told};
 use super::texts::Language;
 use super::visit::result_of;
 use super::{go_back, language};
 use crate::app::App;
 use crate::error::Error;
-use crate::id::RequestId;
+use crate::id::{RequestId, TransactionId};
 use crate::pay::transaction::{State as Stands, Step, Transaction, Waits};
 use crate::pay::{store, waiting};
 use crate::threeds::messages::{CReq, VERSION};
@@ -19,9 +20,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
-/// How long a page that waits for a payment's end waits before it looks again, seconds.
-const LOOK_AGAIN_S: u32 = 2;
 
 #[derive(Template)]
 #[template(path = "page/challenge.html")]
@@ -38,25 +36,30 @@ pub struct Forward<'a> {
 pub async fn visit(
     State(app): State<App>,
     Path(token): Path<String>,
-    Extension(RequestId(request_id)): Extension<RequestId>,
     RawQuery(query): RawQuery,
+    Extension(RequestId(request_id)): Extension<RequestId>,
     headers: HeaderMap,
 ) -> Response {
     let language = language(&headers);
     let Some(id) = waiting::visitor(&app, &token) else { return not_found(&app, language) };
-    // Money may move: it goes on without the browser.
-    let task = {
-        let (app, request_id) = (app.clone(), request_id.clone());
-        app.tasks.clone().spawn(async move { waiting::resume(&app, id, &request_id).await })
-    };
-    match task.await {
-        Ok(Ok(found)) => {
-            let back = query.as_deref() == Some(waiting::FROM_WALLET);
-            answer(&app, language, &found, &Visit { path: format!("/checkout/{token}"), back })
-        }
-        Ok(Err(error)) => broken(&app, language, &error, &request_id),
-        Err(_) => broken(&app, language, &Error::internal("a payment's task panicked"), &request_id),
+    let patience = Patience::new(&app, query.as_deref());
+    let mut found = resume(&app, id, &request_id).await;
+    // Another visit makes the payment.
+    while matches!(&found, Ok(found) if found.state == Stands::Pending) && patience.lasts().await {
+        found = resume(&app, id, &request_id).await;
     }
+    let back = query.as_deref() == Some(waiting::FROM_WALLET);
+    match found {
+        Ok(found) => answer(&app, language, &found, &Visit { path: format!("/checkout/{token}"), back }),
+        Err(error) => broken(&app, language, &error, &request_id),
+    }
+}
+
+/// Money may move: it goes on without the browser.
+async fn resume(app: &App, id: TransactionId, request_id: &str) -> Result<Transaction, Error> {
+    let (flow, request_id) = (app.clone(), request_id.to_owned());
+    let task = app.tasks.spawn(async move { waiting::resume(&flow, id, &request_id).await });
+    task.await.unwrap_or_else(|_| Err(Error::internal("a payment's task panicked")))
 }
 
 /// Where the visitor is, and whether a wallet has sent them.
@@ -152,7 +155,7 @@ fn undecided(app: &App, language: Language, found: &Transaction, url: &str, visi
 fn processing(app: &App, language: Language, found: &Transaction, path: &str) -> Response {
     let (shell, framed_by) = dressed(app, language, found);
     let href = format!("{}{path}", shell.base);
-    let shell = shell.refreshed(LOOK_AGAIN_S, &href);
+    let shell = shell.waiting_for(&href);
     let page = Told {
         shell: &shell,
         heading: shell.t.told.processing,

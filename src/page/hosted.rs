@@ -4,6 +4,7 @@
 use super::body::Form;
 use super::form::{self, Payment, Typed};
 use super::go_back;
+use super::patience::Patience;
 use super::shell::see_other;
 use super::view::Alert;
 use super::visit::{Shown, Visit};
@@ -18,6 +19,7 @@ use crate::pay::transaction::{Details, State as Stage};
 use crate::pay::waiting;
 use axum::Extension;
 use axum::body::Body;
+use axum::extract::RawQuery;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use std::sync::Arc;
@@ -32,8 +34,13 @@ pub async fn show(visit: Visit) -> Response {
 }
 
 /// Where a page that waits looks: it goes on as soon as there is a result.
-pub async fn result(visit: Visit) -> Response {
-    match visit.read().await {
+pub async fn result(visit: Visit, RawQuery(query): RawQuery) -> Response {
+    let patience = Patience::new(&visit.app, query.as_deref());
+    let mut read = visit.read().await;
+    while matches!(&read, Ok(Some(shown)) if shown.is_busy()) && patience.lasts().await {
+        read = visit.read().await;
+    }
+    match read {
         Ok(Some(shown)) => visit.outcome(&shown).unwrap_or_else(|| visit.page(&shown)),
         Ok(None) => visit.not_found(),
         Err(error) => visit.failed(None, &error),

@@ -10,6 +10,7 @@ mod form;
 mod hosted;
 mod issuer;
 mod look;
+mod patience;
 mod reason;
 pub mod shell;
 pub mod texts;

@@ -1,6 +1,7 @@
 //! What every page has around it: its language, its merchant's look, and the headers that say what a browser may do with it.
 
 use super::assets;
+use super::patience::WAITS;
 use super::texts::{Language, Texts};
 use crate::app::App;
 use crate::directory::Merchant;
@@ -24,7 +25,7 @@ pub struct Shell {
     pub test: bool,
     /// The same page in the other language.
     pub other: Option<String>,
-    /// Seconds and an address, as `<meta http-equiv="refresh">` has them.
+    /// No seconds and an address, as `<meta http-equiv="refresh">` has them.
     pub refresh: Option<String>,
 }
 
@@ -71,10 +72,10 @@ impl Shell {
         Shell { other: Some(other), ..self }
     }
 
-    /// Goes to `href`, a path of ours, by itself.
+    /// Asks `href`, a path of ours, at once and by itself; it stays on the screen until there is an answer.
     #[must_use]
-    pub fn refreshed(self, seconds: u32, href: &str) -> Shell {
-        Shell { refresh: Some(format!("{seconds};url={href}")), ..self }
+    pub fn waiting_for(self, href: &str) -> Shell {
+        Shell { refresh: Some(format!("0;url={href}?{WAITS}")), ..self }
     }
 }
 

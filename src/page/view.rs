@@ -43,6 +43,8 @@ pub struct PayPage<'a> {
     typed: &'a Typed,
     stores: Option<String>,
     pay: String,
+    /// Where the form goes, whatever the address at which it is shown.
+    action: String,
     cancel: String,
 }
 
@@ -68,7 +70,7 @@ impl<'a> PayPage<'a> {
     pub fn new(
         shell: &'a Shell,
         link: &'a Link,
-        cancel: String,
+        action: String,
         typed: &'a Typed,
         alert: Option<Alert>,
     ) -> PayPage<'a> {
@@ -90,7 +92,8 @@ impl<'a> PayPage<'a> {
             alert,
             sum,
             typed,
-            cancel,
+            cancel: format!("{action}/cancel"),
+            action,
         }
     }
 

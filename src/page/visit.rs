@@ -18,9 +18,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use std::sync::Arc;
 
-/// How often a page that waits looks again, seconds.
-const LOOK_AGAIN_S: u32 = 2;
-
 /// One visit to one link's page.
 pub struct Visit {
     pub app: App,
@@ -35,6 +32,14 @@ pub struct Shown {
     pub merchant: Arc<Merchant>,
     /// Of the last try.
     pub transaction: Option<Transaction>,
+}
+
+impl Shown {
+    /// The result of a try comes by itself, without the cardholder.
+    pub fn is_busy(&self) -> bool {
+        let stage = self.transaction.as_ref().map(|transaction| transaction.state);
+        self.link.standing == Standing::Busy && stage != Some(Stage::Waiting)
+    }
 }
 
 impl FromRequestParts<App> for Visit {
@@ -151,7 +156,7 @@ impl Visit {
         let settling = stage == Some(Stage::Unknown);
         let (heading, why) = if settling { (t.settling, t.settling_why) } else { (t.processing, t.processing_why) };
         let result = self.own("/result");
-        let shell = self.shell(shown).refreshed(LOOK_AGAIN_S, &result);
+        let shell = self.shell(shown).waiting_for(&result);
         let actions = vec![Action::link("again", result, t.look_again).second()];
         let page = Told { shell: &shell, heading, lines: vec![why.to_owned()], busy: true, actions };
         respond(&self.app, StatusCode::OK, &page, &policy(Some(shown)))
@@ -163,7 +168,7 @@ impl Visit {
 
     pub fn form(&self, shown: &Shown, status: StatusCode, typed: &Typed, alert: Option<Alert>) -> Response {
         let shell = self.shell(shown);
-        let page = PayPage::new(&shell, &shown.link, self.own("/cancel"), typed, alert);
+        let page = PayPage::new(&shell, &shown.link, self.own(""), typed, alert);
         respond(&self.app, status, &page, &policy(Some(shown)))
     }
 

@@ -1,6 +1,6 @@
 //! The hosted payment page, as a browser without scripts uses it: links over the API, forms by plain HTTP.
 
-use crate::world::{Engine, Keys, World, address, answer};
+use crate::world::{Engine, Keys, Server, World, address, answer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -431,15 +431,21 @@ pub async fn declined_three_times(engine: Engine) {
 }
 
 pub async fn a_thousand_visitors_pay_once(engine: Engine) {
-    let world = World::new(engine).await;
+    let mut world = World::new(engine).await;
+    // Each from an address of its own, as the proxy says.
+    assert_eq!(world.server.stop(), Some(0));
+    world.server = Server::start_with(&world.folder, world.database_url.as_deref(), |command| {
+        command.args(["--trusted-proxies", "127.0.0.1/32"]);
+    });
     let link = world.link(json!({})).await;
     let client = browser();
     let tabs: Vec<_> = (0..1_000)
-        .map(|_| {
+        .map(|number| {
             let (client, url) = (client.clone(), url_of(&link).to_owned());
             tokio::spawn(async move {
                 assert_eq!(Page::of(client.get(&url)).await.status, 200);
                 let form = client.post(&url).header("content-type", "application/x-www-form-urlencoded");
+                let form = form.header("x-forwarded-for", format!("198.51.{}.{}", number / 250, number % 250));
                 Page::of(form.body(urlencoded(&CARD))).await
             })
         })
@@ -560,7 +566,8 @@ pub async fn without_an_answer(engine: Engine) {
     tokio::time::sleep(Duration::from_millis(1_000)).await;
     // Another tab meanwhile.
     let busy = visit(&url).await;
-    let refresh = format!("<meta http-equiv=\"refresh\" content=\"2;url={}/result\">", &url[world.server.base.len()..]);
+    let refresh =
+        format!("<meta http-equiv=\"refresh\" content=\"0;url={}/result?wait\">", &url[world.server.base.len()..]);
     assert!(busy.says("Your payment is being processed") && busy.says(&refresh), "{}", busy.text);
     assert!(send(&url, &[&CARD]).await.leads_to().ends_with("/result"), "nothing is charged beside it");
     assert!(send(&format!("{url}/cancel"), &[]).await.leads_to().contains("/HostedPaymentPage/"));

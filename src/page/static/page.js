@@ -7,7 +7,6 @@
   const expiry = form.elements.expiry;
   const cvc = form.elements.cvc;
   const pay = document.getElementById("pay");
-  const payText = pay.textContent;
   const fields = [...form.querySelectorAll("input, select")];
 
   // First digits and lengths, as the server has them.
@@ -231,17 +230,17 @@
   });
   leave.addEventListener("submit", (event) => once(event, () => {}));
 
-  // A page that comes back from the browser's memory is ready again, and holds no card.
-  window.addEventListener("pageshow", (event) => {
-    if (!event.persisted) return;
-    sent = false;
-    document.body.removeAttribute("aria-busy");
-    pay.removeAttribute("aria-disabled");
-    pay.textContent = payText;
+  // Browsers keep what stands in a form for the way back: no card is to be there.
+  window.addEventListener("pagehide", () => {
     number.value = "";
     cvc.value = "";
-    showScheme();
   });
+  // A page that comes back from the browser's memory asks again what is true now.
+  window.addEventListener("pageshow", (event) => {
+    if (event.persisted) window.location.replace(form.action);
+  });
+  // The answer to a form is shown under the page's own address: to load it again does not send the card again.
+  window.history.replaceState(null, "", form.action);
 
   if (number.value) format.number();
   showScheme();
