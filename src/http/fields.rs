@@ -54,7 +54,11 @@ pub const LINK_METHOD: &[Field] = &[
         "`scheme`, the default, is a card: its page has the buttons of Google Pay and Apple Pay where they are set up. \
          `gcash` and `paypay` are paid in the wallet's own page.",
     ),
-    optional("store_payment_method", Kind::Bool, "True stores the card, or the wallet's account, when the link is paid."),
+    optional(
+        "store_payment_method",
+        Kind::Bool,
+        "True stores the card, or the wallet's account, when the link is paid.",
+    ),
 ];
 
 pub const LINK: &[Field] = &[

@@ -159,15 +159,21 @@ pub const EN: Texts = Texts {
         how: |wallet| format!("You confirm the payment at {wallet}, and come back to the shop."),
         secure: |wallet| format!("You sign in at {wallet} itself. The shop never sees how."),
         stores: |wallet, merchant| {
-            format!("When you pay, your {wallet} account is saved: {merchant} may charge it again without asking {wallet}.")
+            format!(
+                "When you pay, your {wallet} account is saved: {merchant} may charge it again without asking {wallet}."
+            )
         },
         not_confirmed: |wallet| format!("You did not confirm the payment at {wallet}."),
-        declined: |wallet| format!("{wallet} did not approve the payment. Look into your {wallet} account, or ask {wallet}."),
+        declined: |wallet| {
+            format!("{wallet} did not approve the payment. Look into your {wallet} account, or ask {wallet}.")
+        },
         funds: |wallet| format!("There is not enough money in your {wallet} account."),
         shop: |_| "This payment cannot be accepted. Please ask the shop.".to_owned(),
         reversed: |wallet| format!("{wallet} did not answer in time, so the payment was undone."),
         not_sent: |wallet| {
-            format!("{wallet} could not be reached: nothing was charged, and this try does not count. Try again in a moment.")
+            format!(
+                "{wallet} could not be reached: nothing was charged, and this try does not count. Try again in a moment."
+            )
         },
         waiting: |wallet| format!("{wallet} waits for your confirmation"),
         waiting_why: |wallet| format!("The payment has begun. Nothing is charged before you confirm it at {wallet}."),

@@ -163,7 +163,9 @@ pub const JA: Texts = Texts {
         },
         not_confirmed: |wallet| format!("{wallet}でのお支払い手続きが完了しませんでした。"),
         declined: |wallet| {
-            format!("{wallet}の承認が得られませんでした。{wallet}のご利用状況をご確認いただくか、{wallet}にお問い合わせください。")
+            format!(
+                "{wallet}の承認が得られませんでした。{wallet}のご利用状況をご確認いただくか、{wallet}にお問い合わせください。"
+            )
         },
         funds: |wallet| format!("{wallet}の残高またはご利用可能額が不足しています。"),
         shop: |_| "このお支払いはお受けできません。ショップにお問い合わせください。".to_owned(),
@@ -174,7 +176,9 @@ pub const JA: Texts = Texts {
             )
         },
         waiting: |wallet| format!("{wallet}でのお支払いをお待ちしています"),
-        waiting_why: |wallet| format!("お支払いの手続きが始まっています。{wallet}で確認されるまで、請求は行われません。"),
+        waiting_why: |wallet| {
+            format!("お支払いの手続きが始まっています。{wallet}で確認されるまで、請求は行われません。")
+        },
         go_on: |wallet| format!("{wallet}の画面に進む"),
         again: "はじめからやり直す",
         settling: |wallet| format!("{wallet}からの回答を確認しています"),
