@@ -106,6 +106,10 @@ impl Connector for Sandbox {
         3_000
     }
 
+    fn hosts(&self) -> Vec<&str> {
+        vec![&self.checkout]
+    }
+
     fn ask<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<String, Error>> {
         Box::pin(self.keep(order))
     }

@@ -13,6 +13,7 @@ mod examples;
 mod faults;
 mod follow;
 mod hosted;
+mod hosted_accounts;
 mod limits;
 mod lost;
 #[path = "../wallets/maker/mod.rs"]
@@ -185,6 +186,10 @@ fn of_pages() -> Vec<(&'static str, Story)> {
         hosted::killed_in_the_middle,
         hosted::a_merchants_look,
         hosted::through_the_bank,
+        hosted_accounts::paid_in_the_wallet,
+        hosted_accounts::in_japanese,
+        hosted_accounts::not_paid_in_the_wallet,
+        hosted_accounts::in_many_tabs,
     ]
 }
 
