@@ -268,7 +268,7 @@ async fn write_intent(
         let claim = request.claim.as_ref();
         writes.extend(claim.map(|claim| claim.redirected(intent.id, &waiting::answer(app, &intent))));
     } else {
-        writes.push(attempts::first(intent.id, acquirer, Message::Charge, intent.created_at));
+        writes.push(attempts::first(intent.id, acquirer, Message::Charge, app.clock.now()));
     }
     match app.db.write(writes).await? {
         Written::Applied(rows) => {

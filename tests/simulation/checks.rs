@@ -42,8 +42,9 @@ pub async fn all(world: &World) -> Result<u64, String> {
         return Err(format!("{kept} cards are kept of what ended without a charge"));
     }
     let hasty = "SELECT COUNT(*) FROM attempts a JOIN attempts b ON b.transaction_id = a.transaction_id AND b.number = 2 \
-                 WHERE a.number = 1 AND a.result IN (1, 2) \
-                 AND b.operation <> 7 AND b.sent_at < a.sent_at + $1";
+                 JOIN transactions t ON t.id = a.transaction_id WHERE a.number = 1 AND a.result IN (1, 2) \
+                 AND b.operation <> 7 AND b.sent_at < $1 + CASE WHEN t.details LIKE '%\"waits\"%' THEN a.sent_at \
+                 ELSE t.created_at END";
     let hasty = count(&db, hasty, vec![SETTLE_MS.into()]).await;
     if hasty > 0 {
         return Err(format!("{hasty} intents were given up while their flows were alive and in time"));
