@@ -134,7 +134,7 @@ fn challenge(app: &App, language: Language, found: &Transaction, (acs_url, reque
     let message = URL_SAFE_NO_PAD.encode(serde_json::to_vec(request).unwrap_or_default());
     let button = shell.t.challenge.forward;
     let page = Forward { shell: &shell, action: acs_url, field: "creq", message: &message, button };
-    let policy = Policy { leads_to: vec![acs_url], framed_by: &framed_by, wallet_scripts: &[] };
+    let policy = Policy { leads_to: vec![acs_url], framed_by: &framed_by, ..Policy::default() };
     shell::respond(app, StatusCode::OK, &page, &policy)
 }
 
@@ -153,7 +153,7 @@ fn undecided(app: &App, language: Language, found: &Transaction, url: &str, visi
     let urls = &found.details.return_url;
     // What is left here may have been approved meanwhile.
     let leads_to = [&urls.success_url, &urls.decline_url].into_iter().flatten().map(String::as_str).collect();
-    shell::respond(app, StatusCode::OK, &page, &Policy { leads_to, framed_by: &framed_by, wallet_scripts: &[] })
+    shell::respond(app, StatusCode::OK, &page, &Policy { leads_to, framed_by: &framed_by, ..Policy::default() })
 }
 
 fn processing(app: &App, language: Language, found: &Transaction, path: &str) -> Response {
