@@ -142,6 +142,8 @@ impl Action {
 pub struct Policy<'a> {
     /// URLs that its forms may lead to, by redirects too: browsers hold `form-action` against each hop.
     pub leads_to: Vec<&'a str>,
+    /// And to any https page: a bank may send its own pages on to other hosts of its own.
+    pub leads_on: bool,
     /// Origins that may frame it; none by default.
     pub framed_by: &'a [String],
     /// Wallets whose buttons it shows.
@@ -163,6 +165,9 @@ impl Policy<'_> {
             if !actions.contains(&source) {
                 actions.push(source);
             }
+        }
+        if self.leads_on {
+            actions.push("https:".to_owned());
         }
         let frames = if self.framed_by.is_empty() { "'none'".to_owned() } else { self.framed_by.join(" ") };
         let (scripts, styles, images, rest) = self.of_wallets();

@@ -150,6 +150,7 @@ fn of_cardholders() -> Vec<(&'static str, Story)> {
         threeds::killed_on_the_way,
         threeds::stored_cards,
         threeds::strange_visitors,
+        threeds::what_the_issuer_refuses_counts,
         examples::of_cardholders_are_true,
         accounts::approved_in_the_wallet,
         accounts::not_approved,
