@@ -6,11 +6,12 @@ use super::body::Form;
 use super::texts::{Language, Texts};
 use crate::card::{Card, Cvc, Expiry, Pan, PanError, contains_any_number, contains_number};
 use crate::clock::Millis;
-use crate::json::control_character;
+use crate::json::{Node, control_character};
 use crate::money::{AmountError, Money};
 use crate::pay::charge::CardSource;
 use crate::pay::links::Link;
 use crate::pay::transaction::Address;
+use crate::wallet::Wallet;
 use std::sync::LazyLock;
 use zeroize::Zeroizing;
 
@@ -168,12 +169,12 @@ struct Checks<'a> {
 pub fn check(link: &Link, language: Language, form: &Form, now: Millis) -> (Result<Payment, Vec<Wrong>>, Typed) {
     let mut checks = Checks { form, t: language.texts(), wrong: Vec::new() };
     let money = link.amount().or_else(|| checks.amount(link));
-    let account = link.account();
-    let numbers = if account.is_some() { Numbers::default() } else { checks.numbers(link, now) };
+    let by_card = link.account().is_none() && token(form).is_none();
+    let numbers = if by_card { checks.numbers(link, now) } else { Numbers::default() };
     let mut address = link.details.billing_address.clone().unwrap_or_default();
     let mut typed = Typed::default();
     let mut name = String::new();
-    for field in fields(link, language) {
+    for field in fields(link, language).into_iter().filter(|field| by_card || field.name != "name") {
         let Some(value) = checks.text(field, numbers.pan.as_ref()) else { continue };
         typed.0.push((field.name, value.clone()));
         if field.name == "name" { name = value } else { fill(&mut address, field.name, value) }
@@ -186,9 +187,10 @@ pub fn check(link: &Link, language: Language, form: &Form, now: Millis) -> (Resu
         }
     }
     let store = link.details.stores_card;
-    let source = match account {
-        Some(wallet) => Some(CardSource::Account { wallet, store }),
-        None => numbers.card(name, store),
+    let source = match (link.account(), token(form)) {
+        (Some(wallet), _) => Some(CardSource::Account { wallet, store }),
+        (None, Some((wallet, token))) => Some(CardSource::Wallet { wallet, token, store }),
+        (None, None) => numbers.card(name, store),
     };
     let payment = match (money, source) {
         (Some(money), Some(source)) if checks.wrong.is_empty() => {
@@ -197,6 +199,13 @@ pub fn check(link: &Link, language: Language, form: &Form, now: Millis) -> (Resu
         _ => Err(checks.wrong),
     };
     (payment, typed)
+}
+
+/// What a wallet's button gave our script, which sends it in the card's place. It is never shown again.
+fn token(form: &Form) -> Option<(Wallet, Node)> {
+    let wallet = Wallet::parse(form.get("wallet"))?;
+    let token = Some(form.get("token")).filter(|text| !text.is_empty())?;
+    Some((wallet, Node::Text(Zeroizing::new(token.to_owned()))))
 }
 
 fn fill(address: &mut Address, name: &str, value: String) {

@@ -120,7 +120,7 @@ pub async fn other_card(visit: Visit, visitor: Visitor, Extension(limits): Exten
 
 impl Visit {
     /// What every form passes before it is read.
-    async fn admit(&self, visitor: &Visitor, limits: &Limits) -> Result<Shown, Response> {
+    pub async fn admit(&self, visitor: &Visitor, limits: &Limits) -> Result<Shown, Response> {
         let t = &self.language.texts().told;
         if visitor.foreign {
             return Err(self.told(None, StatusCode::FORBIDDEN, t.foreign, t.foreign_why, vec![self.back()]));
@@ -139,6 +139,7 @@ impl Visit {
 
     /// In a task of its own: a visitor who closes the page changes nothing.
     async fn try_to_pay(&self, shown: Shown, payment: Payment, typed: &Typed, visitor: Visitor) -> Response {
+        let by_wallet = matches!(payment.source, CardSource::Wallet { .. });
         let (request, source) = request(&shown, payment, visitor, &self.request_id);
         let app = self.app.clone();
         let charged = self.app.tasks.spawn(async move { charge(&app, request, source).await }).await;
@@ -156,8 +157,8 @@ impl Visit {
             // Another tab was faster: what became of that is shown.
             Err(error) if error.code == Code::Err1014 => return see_other(&self.app, &self.own("/result")),
             // Nothing was recorded, and nothing counts.
-            Err(error) if matches!(error.code, Code::Err1011 | Code::Err1015) => {
-                let lines = vec![now.not_begun(self.language.texts(), error.code == Code::Err1011)];
+            Err(error) if not_begun(error.code, by_wallet) => {
+                let lines = vec![now.not_begun(self.language.texts(), error.code)];
                 let alert = Alert { title: t.heading, heading: t.heading, lines, fields: Vec::new() };
                 return self.form(&now, StatusCode::OK, typed, Some(alert));
             }
@@ -172,6 +173,13 @@ impl Visit {
             None => self.form(&now, StatusCode::OK, typed, self.declined(&now)),
         }
     }
+}
+
+/// A try that ended before it began, and why the visitor may read: the bank or the wallet is out of reach, this is nothing
+/// that the merchant takes, or the wallet's token cannot be charged (its card is past, or it says another amount).
+fn not_begun(code: Code, by_wallet: bool) -> bool {
+    matches!(code, Code::Err1011 | Code::Err1015)
+        || by_wallet && matches!(code, Code::Err1001 | Code::Err1002 | Code::Val0002)
 }
 
 fn request(shown: &Shown, payment: Payment, visitor: Visitor, request_id: &str) -> (ChargeRequest, CardSource) {

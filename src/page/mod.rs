@@ -2,9 +2,11 @@
 //! without scripts; nothing on them comes from another host.
 
 mod amount;
+mod apple;
 mod around;
 pub mod assets;
 mod body;
+mod buttons;
 mod checkout;
 mod form;
 mod hosted;
@@ -39,6 +41,7 @@ pub fn router() -> Router<App> {
             .route(&page, get(hosted::show).post(hosted::pay))
             .route(&format!("{page}/result"), get(hosted::result))
             .route(&format!("{page}/other-card"), get(hosted::show).post(hosted::other_card))
+            .route(&format!("{page}/apple-pay-session"), post(apple::session))
             .route(&format!("{page}/cancel"), get(hosted::show).post(hosted::cancel));
     }
     router

@@ -119,6 +119,9 @@ pub struct FormTexts {
     pub pay: fn(&str) -> String,
     pub pay_typed: &'static str,
     pub busy: &'static str,
+    /// Between the wallets' buttons and the card.
+    pub or_card: &'static str,
+    pub wallet_failed: &'static str,
     pub cancel: &'static str,
 }
 
@@ -176,6 +179,8 @@ pub struct DeclinedTexts {
     pub too_often: &'static str,
     pub reversed: &'static str,
     pub not_sent: &'static str,
+    /// A wallet's token that cannot be charged.
+    pub wallet: &'static str,
 }
 
 /// Pages that only tell something.

@@ -227,10 +227,19 @@ fn pair(certificate: &str, key: &str) -> Result<Pair, String> {
     Ok(Pair { hash, private: Private::Rsa(key) })
 }
 
+fn read_pem(certificate: &str) -> Option<Certificate> {
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).ok()?;
+    Certificate::from_der(&der).ok()
+}
+
+/// The SHA-256 of the merchant identifier that a payment processing certificate names.
+pub fn merchant_of(certificate: &str) -> Option<[u8; 32]> {
+    merchant(&read_pem(certificate)?)
+}
+
 /// For people: the certificate's name and last day.
 pub fn about(certificate: &str) -> String {
-    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).ok();
-    let Some(certificate) = der.and_then(|der| Certificate::from_der(&der).ok()) else { return String::new() };
+    let Some(certificate) = read_pem(certificate) else { return String::new() };
     let body = certificate.tbs_certificate;
     let end = body.validity.not_after.to_unix_duration().as_millis();
     let end = timestamp(Millis::try_from(end).unwrap_or(Millis::MAX));

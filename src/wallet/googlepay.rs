@@ -89,6 +89,25 @@ impl Keys {
         })
     }
 
+    /// How a page's button has Google seal a token so that [`Keys::open`] takes it (Google Pay API, `tokenizationSpecification`):
+    /// for the merchant itself with its public key, or for the gateway's id, whose key Google knows.
+    pub fn specification(&self) -> serde_json::Value {
+        match self.recipient.strip_prefix("gateway:") {
+            Some(gateway) => serde_json::json!({"type": "PAYMENT_GATEWAY", "parameters": {
+                "gateway": gateway, "gatewayMerchantId": self.gateway_merchant_id}}),
+            None => {
+                let public = self.private.first().and_then(|key| key.compute_public_key().ok());
+                let point = public.map(|key| STANDARD.encode(key.as_ref())).unwrap_or_default();
+                serde_json::json!({"type": "DIRECT", "parameters": {"protocolVersion": "ECv2", "publicKey": point}})
+            }
+        }
+    }
+
+    /// The merchant's id in Google's console, where the recipient says it.
+    pub fn merchant_id(&self) -> Option<&str> {
+        self.recipient.strip_prefix("merchant:")
+    }
+
     /// # Errors
     /// The first of these that is so: malformed, broken chain, changed or for another recipient, no key that opens it,
     /// expired.

@@ -5,6 +5,7 @@
 pub mod applepay;
 mod cms;
 pub mod googlepay;
+pub mod identity;
 pub mod once;
 pub mod setup;
 

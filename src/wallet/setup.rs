@@ -1,6 +1,7 @@
 //! Who takes which wallet's tokens, in memory; every process reads it again within a second of a change. A set-up is added and
 //! removed, never changed: keys are changed by a second one beside the first.
 
+use super::identity::{self, Identity};
 use super::{Opened, Refusal, Wallet, applepay, googlepay};
 use crate::audit::Deed;
 use crate::clock::Millis;
@@ -28,6 +29,9 @@ pub enum Settings {
     GooglePay {
         recipient: String,
         gateway_merchant_id: Option<String>,
+        /// In Google's console, for the page's button; a `merchant:` recipient says it too.
+        #[serde(default)]
+        merchant_id: Option<String>,
         private_key: Zeroizing<String>,
         /// Google's `keys.json`.
         roots: String,
@@ -37,12 +41,24 @@ pub enum Settings {
         private_key: Zeroizing<String>,
         /// PEM; `None` for Apple's own.
         root: Option<String>,
+        /// For the page's button; without it there is none.
+        #[serde(default)]
+        identity: Option<identity::Files>,
     },
 }
 
 enum Keys {
-    Google(googlepay::Keys),
-    Apple(applepay::Keys),
+    /// With the merchant's id in Google's console.
+    Google(googlepay::Keys, Option<String>),
+    Apple(applepay::Keys, Option<Arc<Identity>>),
+}
+
+/// What a page's Google Pay button is set up with.
+pub struct GoogleButton {
+    /// Google's `tokenizationSpecification`.
+    pub specification: serde_json::Value,
+    /// In Google's console; only in its TEST environment it may be missing.
+    pub merchant_id: Option<String>,
 }
 
 impl Settings {
@@ -61,12 +77,16 @@ impl Settings {
 
     fn keys(&self) -> Result<Keys, String> {
         match self {
-            Settings::GooglePay { recipient, gateway_merchant_id, private_key, roots } => {
-                googlepay::Keys::new(recipient, gateway_merchant_id.as_deref(), &[private_key], roots).map(Keys::Google)
+            Settings::GooglePay { recipient, gateway_merchant_id, merchant_id, private_key, roots } => {
+                let keys = googlepay::Keys::new(recipient, gateway_merchant_id.as_deref(), &[private_key], roots)?;
+                let merchant_id = merchant_id.as_deref().or(keys.merchant_id()).map(str::to_owned);
+                Ok(Keys::Google(keys, merchant_id))
             }
-            Settings::ApplePay { certificate, private_key, root } => {
+            Settings::ApplePay { certificate, private_key, root, identity } => {
                 let root = root.as_deref().unwrap_or(applepay::APPLE_ROOT);
-                applepay::Keys::new(&[(certificate, private_key)], root).map(Keys::Apple)
+                let keys = applepay::Keys::new(&[(certificate, private_key)], root)?;
+                let identity = identity.as_ref().map(|files| Identity::new(files, applepay::merchant_of(certificate)));
+                Ok(Keys::Apple(keys, identity.transpose()?.map(Arc::new)))
             }
         }
     }
@@ -79,7 +99,10 @@ impl Settings {
                     gateway_merchant_id.as_ref().map(|name| format!(", merchant {name}")).unwrap_or_default();
                 format!("{recipient}{merchant}, root keys until {}", googlepay::roots_until(roots))
             }
-            Settings::ApplePay { certificate, .. } => applepay::about(certificate),
+            Settings::ApplePay { certificate, identity, .. } => {
+                let page = if identity.is_some() { ", with a button on the page" } else { "" };
+                format!("{}{page}", applepay::about(certificate))
+            }
         }
     }
 }
@@ -150,6 +173,28 @@ impl Wallets {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// For the page's button: of several set-ups the oldest that can, whose key Google has known for longest.
+    pub fn google_button(&self, caller: Caller, merchant_id: &str) -> Option<GoogleButton> {
+        self.first((caller, merchant_id.to_owned(), Wallet::GooglePay), |keys| match keys {
+            Keys::Google(keys, id) if id.is_some() || !caller.live => {
+                Some(GoogleButton { specification: keys.specification(), merchant_id: id.clone() })
+            }
+            _ => None,
+        })
+    }
+
+    /// For the page's button.
+    pub fn apple_identity(&self, caller: Caller, merchant_id: &str) -> Option<Arc<Identity>> {
+        self.first((caller, merchant_id.to_owned(), Wallet::ApplePay), |keys| match keys {
+            Keys::Apple(_, identity) => identity.clone(),
+            Keys::Google(..) => None,
+        })
+    }
+
+    fn first<T>(&self, place: Place, of: impl Fn(&Keys) -> Option<T>) -> Option<T> {
+        self.book().by_place.get(&place)?.iter().find_map(|keys| of(keys))
+    }
+
     /// `None`: this merchant takes no such tokens. `token` is the object, or its JSON text.
     pub fn open(
         &self,
@@ -170,8 +215,8 @@ impl Wallets {
         let mut refused: Option<Refusal> = None;
         for keys in all {
             let opened = match keys.as_ref() {
-                Keys::Google(keys) => keys.open(token, now),
-                Keys::Apple(keys) => keys.open(token, now),
+                Keys::Google(keys, _) => keys.open(token, now),
+                Keys::Apple(keys, _) => keys.open(token, now),
             };
             match opened {
                 Ok(opened) => return Some(Ok(opened)),

@@ -34,7 +34,7 @@ impl Page {
         field.split("value=\"").nth(1).map_or("", |rest| rest.split('"').next().unwrap())
     }
 
-    fn wrong(&self, id: &str) -> &str {
+    pub fn wrong(&self, id: &str) -> &str {
         let place = format!("id=\"{id}-error\" aria-live=\"polite\">");
         self.text.split(&place).nth(1).unwrap().split('<').next().unwrap()
     }

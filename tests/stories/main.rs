@@ -14,6 +14,7 @@ mod faults;
 mod follow;
 mod hosted;
 mod hosted_accounts;
+mod hosted_wallets;
 mod limits;
 mod lost;
 #[path = "../wallets/maker/mod.rs"]
@@ -190,6 +191,13 @@ fn of_pages() -> Vec<(&'static str, Story)> {
         hosted_accounts::in_japanese,
         hosted_accounts::not_paid_in_the_wallet,
         hosted_accounts::in_many_tabs,
+        hosted_wallets::without_a_set_up,
+        hosted_wallets::the_google_pay_button,
+        hosted_wallets::in_a_gateways_name,
+        hosted_wallets::paid_by_google_pay,
+        hosted_wallets::what_is_typed_beside_a_wallet,
+        hosted_wallets::apple_pay,
+        hosted_wallets::identities_at_the_command_line,
     ]
 }
 

@@ -41,6 +41,8 @@ pub const EN: Texts = Texts {
         pay: |amount| format!("Pay {amount}"),
         pay_typed: "Pay",
         busy: "Paying… please wait",
+        or_card: "Or pay by card",
+        wallet_failed: "The wallet could not be opened. Try again, or use the card fields below.",
         cancel: "Cancel and go back",
     },
     wrong: WrongTexts {
@@ -98,6 +100,7 @@ pub const EN: Texts = Texts {
         too_often: "There were too many tries. Please wait a while before you try again.",
         reversed: "Your bank did not answer in time, so the payment was undone.",
         not_sent: "Your bank could not be reached: nothing was charged, and this try does not count. Try again in a moment.",
+        wallet: "What the wallet sent cannot be used: nothing was charged, and this try does not count. Try again, or type a card.",
     },
     told: ToldTexts {
         not_found: "This payment page does not exist",
