@@ -1,5 +1,5 @@
 use crate::google::json_value;
-use crate::maker::apple::{Apple, Ask, Chain, GOOD, Merchant, yen};
+use crate::maker::apple::{Apple, Ask, Chain, Flaw, GOOD, Merchant, yen};
 use crate::maker::{CRYPTOGRAM, DPAN, p256};
 use crate::{NOW, bent, node};
 use base64::Engine;
@@ -9,6 +9,7 @@ use fuda::wallet::{Kind, Opened, Refusal};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 fn keys(apple: &Apple, merchant: &Merchant) -> Keys {
     Keys::new(&[(&merchant.certificate_pem, &merchant.key.serialize_pem())], &apple.root_pem).unwrap()
@@ -106,6 +107,8 @@ fn a_chain_is_marked_and_in_force() {
         Chain { intermediate_mark: false, ..GOOD },
         Chain { leaf_by_root: true, ..GOOD },
         Chain { ends: 2026, ..GOOD },
+        Chain { intermediate_ends: 2026, ..GOOD },
+        Chain { intermediate_ca: false, ..GOOD },
     ] {
         let apple = Apple::new(chain);
         let opened = keys(&apple, &merchant).open(&node(&apple.token(&merchant, &yen(1, NOW))), NOW);
@@ -114,6 +117,57 @@ fn a_chain_is_marked_and_in_force() {
     let (apple, stranger) = (Apple::new(GOOD), Apple::new(GOOD));
     let opened = keys(&apple, &merchant).open(&node(&stranger.token(&merchant, &yen(1, NOW))), NOW);
     assert_eq!(word(opened), "broken_chain");
+}
+
+#[test]
+fn further_certificates_are_few_and_short() {
+    let (apple, merchant) = (Apple::new(GOOD), Merchant::ec());
+    let keys = keys(&apple, &merchant);
+    let open = |count, modulus| {
+        let ask = Ask { flaw: Flaw::Certificates(count, modulus), ..yen(1, NOW) };
+        word(keys.open(&node(&apple.token(&merchant, &ask)), NOW))
+    };
+    assert_eq!((open(2, 256), open(3, 256)), ("opened", "malformed"));
+    assert_eq!((open(1, 512), open(1, 513)), ("opened", "unsupported"));
+}
+
+/// The parsers put sets in order, which takes the square of their size, before any signature can be looked at.
+#[test]
+fn a_crowd_is_turned_away_at_once() {
+    let (apple, merchant) = (Apple::new(GOOD), Merchant::ec());
+    let keys = keys(&apple, &merchant);
+    // The last ones are within the length of a signature.
+    for (attributes, values, expected) in [
+        (1, 0, "opened"),
+        (1, 32, "opened"),
+        (32, 1, "opened"),
+        (1, 11_000, "malformed"),
+        (1, 3_000, "malformed"),
+        (1, 33, "malformed"),
+        (33, 1, "malformed"),
+        (500, 1, "malformed"),
+        (30, 32, "malformed"),
+    ] {
+        let token = node(&apple.token(&merchant, &Ask { flaw: Flaw::Crowd(attributes, values), ..yen(1, NOW) }));
+        let timed = || {
+            let began = Instant::now();
+            assert_eq!(word(keys.open(&token, NOW)), expected, "{attributes} {values}");
+            began.elapsed()
+        };
+        // The best of some: the machine does other things, too.
+        let best = (0..5).map(|_| timed()).min().unwrap();
+        assert!(expected == "opened" || best < Duration::from_millis(50), "{attributes} {values} {best:?}");
+    }
+}
+
+/// The set-up that a token is for is told by its header: the others do not read its signature.
+#[test]
+fn the_recipient_comes_first() {
+    let (apple, merchant) = (Apple::new(GOOD), Merchant::ec());
+    let mut token = apple.token(&merchant, &yen(1, NOW));
+    token["signature"] = STANDARD.encode([5, 0]).into();
+    let open = |merchant: &Merchant| word(keys(&apple, merchant).open(&node(&token), NOW));
+    assert_eq!((open(&merchant), open(&Merchant::ec())), ("malformed", "wrong_recipient"));
 }
 
 /// Nothing marks where one signed part ends: a digit can move from the transaction id to the next member, and the
