@@ -3,9 +3,9 @@
 
 use super::cms::{self, Signed};
 use super::{Kind, Opened, Refusal, base64_member, cryptogram, eci, member, message, pan, private_der};
-use crate::card::Expiry;
+use crate::card::{Expiry, contains_any_number};
 use crate::clock::{Millis, timestamp};
-use crate::json::Node;
+use crate::json::{Node, control_character};
 use crate::money::{Currency, Money};
 use aes_gcm::aead::consts::U16;
 use aes_gcm::aead::{Aead, KeyInit};
@@ -163,13 +163,19 @@ fn read(message: &Node, signed: Signed) -> Result<Opened, Refusal> {
     Ok(Opened {
         pan: pan(number)?,
         expiry: Expiry::parse(month, year).map_err(|_| Refusal::Malformed(missing))?,
-        name: message.get("cardholderName").and_then(Node::text).unwrap_or_default().to_owned(),
+        name: name(message.get("cardholderName").and_then(Node::text).unwrap_or_default()),
         kind: Kind::Device { cryptogram: cryptogram(spelled)?, eci: eci(data, "eciIndicator")? },
         money: Some(money(message).ok_or(Refusal::Malformed("the message has no amount or currency"))?),
         // Not the transactionId: what is signed has no marks between its parts, so that a digit could move out of it.
         once: signed.digest,
         expires_at: signed.at + WINDOW_MS,
     })
+}
+
+/// Held to the rule for `card.name` (contract section 2); a name that breaks it is left out, for no payment hangs on it.
+fn name(text: &str) -> String {
+    let fits = text.chars().count() <= 255 && !control_character(text) && !contains_any_number(text);
+    if fits { text.to_owned() } else { String::new() }
 }
 
 /// ISO 4217 numeric, and minor units.

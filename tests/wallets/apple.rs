@@ -170,6 +170,28 @@ fn the_recipient_comes_first() {
     assert_eq!((open(&merchant), open(&Merchant::ec())), ("malformed", "wrong_recipient"));
 }
 
+/// As `card.name` of a request: what could not be stored there is not stored from here.
+#[test]
+fn a_name_is_a_name() {
+    let (apple, merchant) = (Apple::new(GOOD), Merchant::ec());
+    let keys = keys(&apple, &merchant);
+    let name = |name: Value| {
+        let mut ask = yen(1, NOW);
+        ask.message["cardholderName"] = name;
+        keys.open(&node(&apple.token(&merchant, &ask)), NOW).unwrap().name
+    };
+    for good in ["山田 太郎", "Zoë O'Neil-Smith", "", &"é".repeat(255)] {
+        assert_eq!(name(good.into()), good);
+    }
+    let long = "x".repeat(256);
+    for bad in
+        [DPAN, "card 4111-1111 1111 1111!", "４１１１１１１１１１１１１１１１", "a\nb", "a\u{0}", "\u{85}", &long]
+    {
+        assert_eq!(name(bad.into()), "", "{bad:?}");
+    }
+    assert_eq!(name(json!(["x"])), "");
+}
+
 /// Nothing marks where one signed part ends: a digit can move from the transaction id to the next member, and the
 /// signature still fits. It is the same token all the same.
 #[test]
