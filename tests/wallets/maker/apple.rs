@@ -45,7 +45,7 @@ pub const GOOD: Chain = Chain {
 };
 
 /// What is wrong with a signature.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Flaw {
     None,
     /// Signed by another key than the certificate's.
@@ -79,6 +79,10 @@ pub enum Flaw {
     Certificates(usize, usize),
     /// So many unsigned attributes with so many values each, in falling order.
     Crowd(u16, u16),
+    /// An unsigned attribute of so many bytes.
+    Long(usize),
+    /// An unsigned attribute of so many values, each in the one before.
+    Deep(usize),
 }
 
 pub struct Apple {
@@ -224,12 +228,15 @@ impl Apple {
         let leaf = x509_cert::Certificate::from_der(self.leaf.der()).unwrap().tbs_certificate;
         let serial = if flaw == Flaw::Stranger { tlv(0x02, &[1]) } else { leaf.serial_number.to_der().unwrap() };
         let digest = if flaw == Flaw::Digest { oid("2.16.840.1.101.3.4.2.2") } else { oid(SHA256) };
+        let unsigned = |value: &[u8]| tlv(0xa1, &tlv(0x30, &[oid("1.2.3.4"), tlv(0x31, value)].concat()));
         let crowd = match flaw {
             Flaw::Crowd(attributes, values) => {
                 let values: Vec<u8> = (0..values).rev().flat_map(|at| tlv(0x04, &at.to_be_bytes())).collect();
                 let one = |at: u16| tlv(0x30, &[oid(&format!("1.2.3.{at}")), tlv(0x31, &values)].concat());
                 tlv(0xa1, &(0..attributes).rev().flat_map(one).collect::<Vec<_>>())
             }
+            Flaw::Long(bytes) => unsigned(&tlv(0x04, &vec![0; bytes])),
+            Flaw::Deep(values) => unsigned(&(0..values).fold(Vec::new(), |inside, _| tlv(0x30, &inside))),
             _ => Vec::new(),
         };
         let parts = [
