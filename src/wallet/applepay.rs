@@ -234,6 +234,13 @@ pub fn about(certificate: &str) -> String {
     format!("{}, until {}", body.subject, &end[..10])
 }
 
+/// For people: the SHA-256 of a certificate, as `openssl x509 -fingerprint -sha256` has it, without the colons.
+pub fn fingerprint(certificate: &str) -> String {
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes());
+    let hash = der.map(|der| digest::digest(&digest::SHA256, &der));
+    hash.map(|hash| hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect()).unwrap_or_default()
+}
+
 /// A string of 64 hexadecimal digits, of whichever string type.
 fn merchant(certificate: &Certificate) -> Option<[u8; 32]> {
     let mut extensions = certificate.tbs_certificate.extensions.iter().flatten();

@@ -17,6 +17,9 @@ use zeroize::Zeroizing;
 
 const SENDER: &str = "Google";
 
+/// The recipient of everybody's tokens in Google's TEST environment.
+pub const TEST_RECIPIENT: &str = "merchant:12345678901234567890";
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Version {
     EcV1,

@@ -60,12 +60,21 @@ impl Settings {
 
     /// # Errors
     /// What is wrong and what to do, for the operator.
-    pub fn check(&self) -> Result<(), String> {
-        self.keys().map(drop)
+    pub fn check(&self, live: bool) -> Result<(), String> {
+        self.keys(live).map(drop)
     }
 
-    fn keys(&self) -> Result<Keys, String> {
+    /// Whoever has the keys of a test takes live money with them: what is for tests is refused for live keys.
+    fn keys(&self, live: bool) -> Result<Keys, String> {
         match self {
+            Settings::GooglePay { recipient, .. } if live && recipient == googlepay::TEST_RECIPIENT => Err(format!(
+                "{recipient} is the recipient of Google's TEST environment, which gives tokens to anybody: for live keys give \
+                 --recipient merchant: and your merchant id of Google's console, or leave --live off"
+            )),
+            Settings::ApplePay { root: Some(_), .. } if live => {
+                Err("another root than Apple's own is for tests: leave --root off for live keys, or leave --live off"
+                    .into())
+            }
             Settings::GooglePay { recipient, gateway_merchant_id, private_key, roots } => {
                 googlepay::Keys::new(recipient, gateway_merchant_id.as_deref(), &[private_key], roots).map(Keys::Google)
             }
@@ -84,7 +93,11 @@ impl Settings {
                     gateway_merchant_id.as_ref().map(|name| format!(", merchant {name}")).unwrap_or_default();
                 format!("{recipient}{merchant}, root keys until {}", googlepay::roots_until(roots))
             }
-            Settings::ApplePay { certificate, .. } => applepay::about(certificate),
+            Settings::ApplePay { certificate, root, .. } => {
+                let root = root.as_deref().map(applepay::fingerprint);
+                let root = root.map(|hash| format!(", another root than Apple's: SHA-256 {hash}")).unwrap_or_default();
+                format!("{}{root}", applepay::about(certificate))
+            }
         }
     }
 }
@@ -144,7 +157,10 @@ impl Wallets {
             let keys = match before.by_id.get(&id) {
                 // In another place it is read again, and does not open.
                 Some((known, keys)) if *known == place => keys.clone(),
-                _ => match settings(db, vault, &row).await.and_then(|set| set.keys().map_err(Error::internal)) {
+                _ => match settings(db, vault, &row)
+                    .await
+                    .and_then(|set| set.keys(place.0.live).map_err(Error::internal))
+                {
                     Ok(keys) => Arc::new(keys),
                     Err(error) => {
                         let (id, cause) = (text_of(id), error.cause());
@@ -273,7 +289,7 @@ pub struct Author<'a> {
     pub now: Millis,
 }
 
-/// The settings must have been checked. Answers with the id.
+/// The settings must have been checked for this mode. Answers with the id.
 pub async fn add(
     (db, vault, random): (&Db, &Vault, &Random),
     author: &Author<'_>,
