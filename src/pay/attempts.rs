@@ -84,6 +84,13 @@ pub fn first(id: TransactionId, acquirer: &'static str, message: Message, now: M
     )
 }
 
+/// When the first message went.
+pub async fn first_sent_at(app: &App, id: TransactionId) -> Result<Millis, Error> {
+    let sql = "SELECT sent_at FROM attempts WHERE transaction_id = $1 AND number = 1";
+    let rows = app.db.rows(sql, args![id]).await?;
+    rows.first().ok_or_else(|| Error::internal("a transaction was sent without an attempt"))?.int(0)
+}
+
 /// One more message; answers with its number.
 pub fn next(id: TransactionId, acquirer: &'static str, message: Message, reference: &str, now: Millis) -> Stmt {
     Stmt::new(
