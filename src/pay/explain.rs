@@ -172,7 +172,8 @@ fn asked(lines: &mut Lines, found: &Transaction) {
     let money = amount(found.money);
     // An account in a wallet has no number.
     let masked = found.scheme.wallet().map_or(found.masked.as_str(), |_| found.scheme.label());
-    let (what, what_ja) = if found.scheme.wallet().is_some() { ("account in", "ウォレット") } else { ("card", "カード") };
+    let (what, what_ja) =
+        if found.scheme.wallet().is_some() { ("account in", "ウォレット") } else { ("card", "カード") };
     let (en, ja) = match (found.kind, found.parent) {
         (Kind::PreAuth, _) if found.money.minor == 0 => {
             (format!("A verification of card {masked} was asked"), format!("カード {masked} の有効性確認の依頼"))

@@ -167,6 +167,7 @@ fn of_cardholders() -> Vec<(&'static str, Story)> {
         wallet_tokens::stored_from_a_wallet,
         wallet_tokens::authentication,
         wallet_tokens::set_ups_are_their_merchants,
+        wallet_tokens::tests_keys_are_not_for_live_money,
         wallet_tokens::mistakes_are_named,
     ]
 }

@@ -35,7 +35,12 @@ pub fn asked(lines: &mut Lines, found: &Transaction) {
     }
     if let Some(unpaid) = found.details.unpaid {
         let (en, ja) = why(unpaid);
-        lines.add(found.created_at, "not_sent", format!("{en}; no bank was asked."), format!("{ja}。銀行への依頼なし。"));
+        lines.add(
+            found.created_at,
+            "not_sent",
+            format!("{en}; no bank was asked."),
+            format!("{ja}。銀行への依頼なし。"),
+        );
     }
 }
 
