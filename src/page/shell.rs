@@ -125,6 +125,8 @@ impl Action {
 pub struct Policy<'a> {
     /// URLs that its forms may lead to, by redirects too: browsers hold `form-action` against each hop.
     pub leads_to: Vec<&'a str>,
+    /// And to any https page: a bank may send its own pages on to other hosts of its own.
+    pub leads_on: bool,
     /// Origins that may frame it; none by default.
     pub framed_by: &'a [String],
     /// Origins of a wallet's own button script; no page names one yet.
@@ -138,6 +140,9 @@ impl Policy<'_> {
             if !actions.contains(&source) {
                 actions.push(source);
             }
+        }
+        if self.leads_on {
+            actions.push("https:".to_owned());
         }
         let scripts: String = self.wallet_scripts.iter().map(|origin| format!(" {origin}")).collect();
         let frames = if self.framed_by.is_empty() { "'none'".to_owned() } else { self.framed_by.join(" ") };
@@ -235,7 +240,7 @@ mod tests {
             "not a url",
         ];
         let framed = ["https://shop.example".to_owned()];
-        let policy = Policy { leads_to: urls.to_vec(), framed_by: &framed, wallet_scripts: &[] };
+        let policy = Policy { leads_to: urls.to_vec(), framed_by: &framed, ..Policy::default() };
         assert_eq!(
             policy.text(),
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self' \

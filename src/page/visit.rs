@@ -217,6 +217,6 @@ fn policy(shown: Option<&Shown>) -> Policy<'_> {
     Policy {
         leads_to: leads_to.into_iter().flatten().map(String::as_str).collect(),
         framed_by: &shown.merchant.look.framed_by,
-        wallet_scripts: &[],
+        ..Policy::default()
     }
 }

@@ -193,6 +193,9 @@ fn tried(link: LinkId, transaction: TransactionId) -> Stmt {
 pub fn ended(after: &Transaction) -> Option<Stmt> {
     let link = after.details.link?;
     let sql = match after.state {
+        State::Declined if after.unreached() => {
+            "UPDATE links SET state = 1, tries = tries - 1 WHERE id = $1 AND transaction_id = $2 AND state = 2"
+        }
         State::Approved => "UPDATE links SET state = 3 WHERE id = $1 AND transaction_id = $2 AND state = 2",
         State::Declined | State::Reversed => {
             "UPDATE links SET state = CASE WHEN tries >= 3 THEN 4 ELSE 1 END \

@@ -139,7 +139,7 @@ impl Case<'_> {
         };
         let undone = match (reply.answered, reply.response_code) {
             (Answered::Approved, _) | (Answered::Declined, Some(79)) => true,
-            (Answered::Declined, Some(25)) => self.too_late_to_act(),
+            (Answered::Declined, Some(25)) => self.too_late_to_act().await?,
             _ => false,
         };
         if undone { self.settle(Event::Reversed, number, reply).await } else { self.postpone(number, reply).await }
@@ -177,7 +177,7 @@ impl Case<'_> {
         };
         match outcome {
             Outcome::Approved(approval) => self.settle(Event::Approved(approval), number, reply).await,
-            Outcome::Declined { response_code: 25 } if sent_once && self.too_late_to_act() => {
+            Outcome::Declined { response_code: 25 } if sent_once && self.too_late_to_act().await? => {
                 self.settle(Event::Declined { response_code: 25 }, number, reply).await
             }
             Outcome::Declined { response_code } if response_code != 25 && !MALFUNCTIONS.contains(&response_code) => {
@@ -187,11 +187,13 @@ impl Case<'_> {
         }
     }
 
-    /// Whether the host can no longer act on the first message, however late it is.
-    fn too_late_to_act(&self) -> bool {
+    /// Whether the host can no longer act on the first message, however late it is. A charge that waited for its cardholder
+    /// was sent long after it began.
+    async fn too_late_to_act(&self) -> Result<bool, Error> {
+        let sent_at = attempts::first_sent(&self.app.db, self.found.id).await?.unwrap_or(self.found.created_at);
         let abilities = self.acquirer.abilities();
         let deadline_ms = i64::try_from(abilities.deadline_ms).unwrap_or(i64::MAX / 4);
-        self.app.clock.now() - self.found.created_at >= deadline_ms + abilities.greatest_lateness_ms
+        Ok(self.app.clock.now() - sent_at >= deadline_ms + abilities.greatest_lateness_ms)
     }
 
     /// The message's row, durable before it goes, and the answer. `None` when another worker has the job by now.

@@ -437,8 +437,11 @@ pub async fn killed_on_the_way(engine: Engine) {
     let (_, redirect) = world.faulty("paymentv2", "refused", None, &charge(&world, CHALLENGED)).await;
     let (url, id) = (redirect["url"].as_str().unwrap(), redirect["transaction_details"]["id"].as_str().unwrap());
     assert!(to_shop(&through(&browser, url, "123456").await).contains("/failed?"));
-    assert_eq!(state(&world, id).await, ("DECLINED".to_owned(), json!("ERR1011")));
-    assert_eq!(events(&world, id).await, ["ERR1011"]);
+    assert_eq!(state(&world, id).await, ("DECLINED".to_owned(), json!("ERR1000")));
+    let found = world.get(&format!("transaction/status/{id}")).await.1;
+    assert_eq!(found["payment_details"]["response_code"], json!(91));
+    assert_eq!(found["payment_details"]["three_d_secure"]["liability_shift"], json!(false), "nothing was paid");
+    assert_eq!(events(&world, id).await, ["ERR1000"]);
 }
 
 pub async fn stored_cards(engine: Engine) {
@@ -474,7 +477,7 @@ pub async fn stored_cards(engine: Engine) {
     let delete = world.authed(world.http.delete(world.url(&format!("tokens/{plain}"))), &world.keys);
     assert_eq!(answer(delete).await.0, 200);
     assert!(to_shop(&browser.press(&form, &[]).await).contains("/failed?"));
-    assert_eq!(state(&world, &id).await, ("DECLINED".to_owned(), json!("ERR1003")));
+    assert_eq!(state(&world, &id).await, ("DECLINED".to_owned(), json!("ERR1009")));
     assert_eq!(attempts(&world, &id).await, "0");
 }
 
@@ -511,7 +514,7 @@ pub async fn strange_visitors(engine: Engine) {
         (
             "no-store".to_owned(),
             format!(
-                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self' {base}; \
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self' {base} https:; \
                  frame-ancestors 'none'; base-uri 'none'"
             ),
             "same-origin".to_owned(),
