@@ -250,6 +250,8 @@ impl World {
             vault,
             sandbox: Arc::new(line),
             checkout: "".into(),
+            checkout_named: false,
+            held: Arc::new(tokio::sync::Semaphore::new(256)),
             wallet_page: consent::sandbox::Sandbox::new(calm.clone(), "", &self.clock, &self.random),
             issuer: threeds::sandbox::Sandbox::new(calm.clone(), "", &self.clock, &self.random),
             courier: self.courier(&life, dice),
