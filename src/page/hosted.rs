@@ -128,7 +128,6 @@ impl Visit {
         }
         let shown = match self.read().await {
             Ok(Some(shown)) => shown,
-            // What is guessed does not use up what the address may pay.
             Ok(None) => {
                 let slips = limits.of_unknown(visitor.ip);
                 return Err(slips.map_or_else(|seconds| self.too_often(None, seconds), |()| self.not_found()));

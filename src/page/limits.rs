@@ -22,7 +22,7 @@ pub struct Limits {
     requests: Buckets<IpAddr>,
     /// Two each second, 60 at once, for live links and for test links by themselves.
     forms: Buckets<(IpAddr, bool)>,
-    /// Forms for links that do not exist: one in two seconds would be a slip, so one each second and 20 at once.
+    /// One each second, 20 at once: forms of links that do not exist. Guesses do not use up what an address may pay.
     unknown: Buckets<IpAddr>,
     /// One each second, 20 at once.
     links: Buckets<LinkId>,

@@ -4,7 +4,7 @@
 
 use crate::app::App;
 use crate::clock::Millis;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The query of an address whose answer is held back.
 pub const WAITS: &str = "wait";
@@ -30,7 +30,7 @@ pub struct Patience<'a> {
 impl Patience<'_> {
     /// None unless the query asks for it, and there is room.
     pub fn new<'a>(app: &'a App, query: Option<&str>) -> Patience<'a> {
-        let held = if query == Some(WAITS) { app.held.try_acquire().ok() } else { None };
+        let held = hold(&app.held, query);
         let most = if held.is_some() { MOST_MS } else { 0 };
         Patience { app, until: app.clock.now() + most, _held: held }
     }
@@ -45,7 +45,28 @@ impl Patience<'_> {
     }
 }
 
+fn hold<'a>(room: &'a Semaphore, query: Option<&str>) -> Option<SemaphorePermit<'a>> {
+    if query == Some(WAITS) { room.try_acquire().ok() } else { None }
+}
+
 /// In how many seconds a page asks for the result that it waits for: at once where the answer is held back.
-pub fn asks_in(app: &App) -> u64 {
-    if app.held.available_permits() == 0 { LATER } else { 0 }
+pub fn asks_in(room: &Semaphore) -> u64 {
+    if room.available_permits() == 0 { LATER } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_more_than_there_is_room_for_is_not_held() {
+        let room = Semaphore::new(MOST_HELD);
+        assert!(hold(&room, None).is_none() && hold(&room, Some("")).is_none());
+        let mut held: Vec<_> = (1..MOST_HELD).map(|_| hold(&room, Some(WAITS)).unwrap()).collect();
+        assert_eq!(asks_in(&room), 0);
+        held.push(hold(&room, Some(WAITS)).unwrap());
+        assert!(hold(&room, Some(WAITS)).is_none() && asks_in(&room) > 0);
+        held.pop();
+        assert!(hold(&room, Some(WAITS)).is_some() && asks_in(&room) == 0);
+    }
 }

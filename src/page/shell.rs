@@ -75,7 +75,7 @@ impl Shell {
     /// Asks `href`, a path of ours, by itself and, as a rule, at once; it stays on the screen until there is an answer.
     #[must_use]
     pub fn waiting_for(self, app: &App, href: &str) -> Shell {
-        Shell { refresh: Some(format!("{};url={href}?{WAITS}", asks_in(app))), ..self }
+        Shell { refresh: Some(format!("{};url={href}?{WAITS}", asks_in(&app.held))), ..self }
     }
 }
 
