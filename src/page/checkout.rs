@@ -133,7 +133,10 @@ fn answer(app: &App, language: Language, found: &Transaction, visit: &Visit) -> 
 
 fn dressed(app: &App, language: Language, found: &Transaction) -> (Shell, Vec<String>) {
     match app.directory.merchant(found.caller, &found.merchant_id) {
-        Some(merchant) => (Shell::of(app, language, &merchant, found.caller.live), merchant.look.framed_by.clone()),
+        Some(merchant) => {
+            let shell = Shell::of(app, language, &merchant, found.caller.live).paid_with(Some(found.scheme));
+            (shell, merchant.look.framed_by.clone())
+        }
         None => (Shell::plain(app, language), Vec::new()),
     }
 }
@@ -160,7 +163,8 @@ fn undecided(app: &App, language: Language, found: &Transaction, url: &str, visi
         actions: vec![Action::link("continue", url, t.forward), Action::post("leave", leave, t.leave).second()],
     };
     let urls = &found.details.return_url;
-    let leads_to = urls.decline_url.as_deref().into_iter().collect();
+    // What is left here may have been approved meanwhile.
+    let leads_to = [&urls.success_url, &urls.decline_url].into_iter().flatten().map(String::as_str).collect();
     shell::respond(app, StatusCode::OK, &page, &Policy { leads_to, framed_by: &framed_by, ..Policy::default() })
 }
 

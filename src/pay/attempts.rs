@@ -4,7 +4,7 @@ use super::transaction::Kind;
 use crate::acquirer::{Acquirer, Operation, Outcome};
 use crate::app::App;
 use crate::clock::Millis;
-use crate::db::{Db, Row, Stmt, args};
+use crate::db::{Row, Stmt, args};
 use crate::error::Error;
 use crate::id::TransactionId;
 
@@ -84,6 +84,13 @@ pub fn first(id: TransactionId, acquirer: &'static str, message: Message, now: M
     )
 }
 
+/// When the first message went.
+pub async fn first_sent_at(app: &App, id: TransactionId) -> Result<Millis, Error> {
+    let sql = "SELECT sent_at FROM attempts WHERE transaction_id = $1 AND number = 1";
+    let rows = app.db.rows(sql, args![id]).await?;
+    rows.first().ok_or_else(|| Error::internal("a transaction was sent without an attempt"))?.int(0)
+}
+
 /// One more message; answers with its number.
 pub fn next(id: TransactionId, acquirer: &'static str, message: Message, reference: &str, now: Millis) -> Stmt {
     Stmt::new(
@@ -101,12 +108,6 @@ pub fn answered(id: TransactionId, number: i64, reply: Reply, now: Millis) -> St
          WHERE transaction_id = $1 AND number = $2",
         args![id, number, reply.answered as i64, reply.response_code, now],
     )
-}
-
-/// When the first message went; none before it did.
-pub async fn first_sent(db: &Db, id: TransactionId) -> Result<Option<Millis>, Error> {
-    let sql = "SELECT sent_at FROM attempts WHERE transaction_id = $1 AND number = 1";
-    db.rows(sql, args![id]).await?.first().map(|row| row.int(0)).transpose()
 }
 
 /// One message to the bank and its answer: no transaction is open, no lock is held. Silence past the deadline is unknown,

@@ -132,6 +132,7 @@ impl Case<'_> {
     async fn reverse(&self) -> Result<(), Error> {
         let original = self.found.id.to_string();
         let reference = format!("{original}-r");
+        let too_late = self.too_late_to_act().await?;
         let Some((number, reply, _)) =
             self.ask(Message::Reversal, &reference, Operation::Reverse { original: &original }).await?
         else {
@@ -139,7 +140,7 @@ impl Case<'_> {
         };
         let undone = match (reply.answered, reply.response_code) {
             (Answered::Approved, _) | (Answered::Declined, Some(79)) => true,
-            (Answered::Declined, Some(25)) => self.too_late_to_act().await?,
+            (Answered::Declined, Some(25)) => too_late,
             _ => false,
         };
         if undone { self.settle(Event::Reversed, number, reply).await } else { self.postpone(number, reply).await }
@@ -172,12 +173,13 @@ impl Case<'_> {
     async fn inquire(&self, sent_once: bool) -> Result<(), Error> {
         let reference = self.found.id.to_string();
         let operation = Operation::Inquire { reference: &reference };
+        let too_late = self.too_late_to_act().await?;
         let Some((number, reply, outcome)) = self.ask(Message::Inquiry, &reference, operation).await? else {
             return Ok(());
         };
         match outcome {
             Outcome::Approved(approval) => self.settle(Event::Approved(approval), number, reply).await,
-            Outcome::Declined { response_code: 25 } if sent_once && self.too_late_to_act().await? => {
+            Outcome::Declined { response_code: 25 } if sent_once && too_late => {
                 self.settle(Event::Declined { response_code: 25 }, number, reply).await
             }
             Outcome::Declined { response_code } if response_code != 25 && !MALFUNCTIONS.contains(&response_code) => {
@@ -187,12 +189,13 @@ impl Case<'_> {
         }
     }
 
-    /// Whether the host can no longer act on the first message, however late it is. A charge that waited for its cardholder
-    /// was sent long after it began.
+    /// Whether the host can no longer act on the first message, however late it is. To be asked before the host is: its
+    /// answer takes its time too.
     async fn too_late_to_act(&self) -> Result<bool, Error> {
-        let sent_at = attempts::first_sent(&self.app.db, self.found.id).await?.unwrap_or(self.found.created_at);
         let abilities = self.acquirer.abilities();
         let deadline_ms = i64::try_from(abilities.deadline_ms).unwrap_or(i64::MAX / 4);
+        // Not since it began: what waited for its cardholder was sent up to half an hour later.
+        let sent_at = attempts::first_sent_at(self.app, self.found.id).await?;
         Ok(self.app.clock.now() - sent_at >= deadline_ms + abilities.greatest_lateness_ms)
     }
 

@@ -27,6 +27,9 @@ const LONGEST: usize = 64 * 1024;
 /// The code that the issuer refuses; any other six digits pass.
 const WRONG_CODE: &str = "000000";
 
+/// Milliseconds.
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
 #[derive(Clone)]
 pub struct Sandbox {
     books: Db,
@@ -110,6 +113,12 @@ impl Sandbox {
             Written::Applied(_) => Ok(()),
             Written::GuardFailed(_) | Written::Ambiguous => Err(Error::internal("the sandbox issuer lost its books")),
         }
+    }
+
+    /// Challenges are over after half an hour; a day later nobody asks how they ended.
+    pub async fn forget(&self) -> Result<(), Error> {
+        let sql = "DELETE FROM authentications WHERE created_at < $1";
+        self.books.write(vec![Stmt::new(sql, args![self.clock.now() - DAY_MS])]).await.map(drop)
     }
 
     /// The challenge that a CReq asks for; `None` when there is none.

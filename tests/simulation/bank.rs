@@ -85,6 +85,10 @@ impl Message {
 
 pub struct Bank {
     pub ops: BTreeMap<String, Op>,
+    /// How often a charge was sent, by its reference; what the line repeats by itself is not counted.
+    pub sent: BTreeMap<String, u32>,
+    /// Messages that have not arrived yet.
+    pub on_the_way: usize,
     /// Whether a reversal of what has not come yet is remembered. A bank that forgets acts on the late message, but never
     /// later than `lateness_ms`.
     remembers: bool,
@@ -105,6 +109,8 @@ impl Bank {
         };
         Bank {
             ops: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            on_the_way: 0,
             remembers,
             lateness_ms: 3_000 + dice.below(20_000),
             settling,
@@ -248,7 +254,13 @@ impl Acquirer for Line {
             if self.dice.chance(40) {
                 return Outcome::NotSent { why: "connection refused" };
             }
-            let limit = self.bank.lock().unwrap().lateness_ms;
+            let limit = {
+                let mut bank = self.bank.lock().unwrap();
+                if let Message::Charge { reference, .. } = &message {
+                    *bank.sent.entry(reference.clone()).or_default() += 1;
+                }
+                bank.lateness_ms
+            };
             let delivered = self.deliver(message.clone(), limit);
             if self.dice.chance(40) {
                 drop(self.deliver(message, limit));
@@ -281,10 +293,12 @@ impl Line {
             _ => self.dice.below(20),
         };
         let (bank, clock) = (self.bank.clone(), self.clock.clone());
+        bank.lock().unwrap().on_the_way += 1;
         tokio::spawn(async move {
             clock.sleep(way_ms).await;
-            let said = bank.lock().unwrap().act(&message);
-            sender.send(said).ok();
+            let mut bank = bank.lock().unwrap();
+            bank.on_the_way -= 1;
+            sender.send(bank.act(&message)).ok();
         });
         receiver
     }

@@ -5,6 +5,7 @@ use crate::client::Told;
 use crate::seed::World;
 use crate::shop;
 use fuda::db::{Db, Value};
+use fuda::id::TransactionId;
 use fuda::ledger::chain;
 use fuda::pay::books::{self, Checked};
 use fuda::pay::store;
@@ -34,13 +35,16 @@ pub async fn all(world: &World) -> Result<u64, String> {
     }
     tokens(world, &db, &all).await?;
     shop::check(world, &db, &all).await?;
-    let open = count(&db, "SELECT COUNT(*) FROM idempotency WHERE settled = 0", vec![]).await;
-    if open > 0 {
-        return Err(format!("{open} keys have no final answer"));
+    keys(&db, &by_id).await?;
+    let kept = "SELECT COUNT(*) FROM transactions WHERE state IN (4, 5, 9) AND (sealed IS NOT NULL OR wrapped_key IS NOT NULL)";
+    let kept = count(&db, kept, vec![]).await;
+    if kept > 0 {
+        return Err(format!("{kept} cards are kept of what ended without a charge"));
     }
     let hasty = "SELECT COUNT(*) FROM attempts a JOIN attempts b ON b.transaction_id = a.transaction_id AND b.number = 2 \
                  JOIN transactions t ON t.id = a.transaction_id WHERE a.number = 1 AND a.result IN (1, 2) \
-                 AND b.operation <> 7 AND b.sent_at < t.created_at + $1";
+                 AND b.operation <> 7 AND b.sent_at < $1 + CASE WHEN t.details LIKE '%\"waits\"%' THEN a.sent_at \
+                 ELSE t.created_at END";
     let hasty = count(&db, hasty, vec![SETTLE_MS.into()]).await;
     if hasty > 0 {
         return Err(format!("{hasty} intents were given up while their flows were alive and in time"));
@@ -57,12 +61,35 @@ pub async fn all(world: &World) -> Result<u64, String> {
     }
 }
 
+/// Every key answers with the end of its transaction from now on.
+async fn keys(db: &Db, by_id: &BTreeMap<String, &Transaction>) -> Result<(), String> {
+    let sql = "SELECT transaction_id, settled, COALESCE(answer, '') FROM idempotency";
+    for row in db.rows(sql, vec![]).await.map_err(|error| format!("{error:?}"))? {
+        let id = TransactionId::from_bytes(row.bytes(0).unwrap()).ok_or("a key's transaction has no id")?.to_string();
+        let (settled, answer) = (row.int(1).unwrap(), row.text(2).unwrap());
+        let Some(one) = by_id.get(&id) else { return Err(format!("a key names {id}, which does not exist")) };
+        if settled != 1 {
+            return Err(fail(one, "a key has no final answer"));
+        }
+        let answer: serde_json::Value =
+            serde_json::from_str(answer).map_err(|_| fail(one, "a key's answer is broken"))?;
+        let code = answer["gateway_response"]["code"].as_str().unwrap_or_default();
+        let holds = one.code.is_some_and(|known| known.name() == code)
+            && answer["success"] == one.state.succeeded()
+            && answer["transaction_details"]["id"] == id.as_str();
+        if !holds || answer.get("redirect_url").is_some() {
+            return Err(format!("a key answers {answer} of {one:?}"));
+        }
+    }
+    Ok(())
+}
+
 fn fail(one: &Transaction, what: &str) -> String {
     format!("{what}: {one:?}")
 }
 
 fn ended(one: &Transaction) -> Result<(), String> {
-    let open = matches!(one.state, State::Pending | State::Unknown) || one.settle_after.is_some();
+    let open = matches!(one.state, State::Pending | State::Unknown | State::Waiting) || one.settle_after.is_some();
     if open { Err(fail(one, "an intent has not ended")) } else { Ok(()) }
 }
 
@@ -112,6 +139,9 @@ fn bank_agrees(world: &World, all: &[Transaction], by_id: &BTreeMap<String, &Tra
         let Some(op) = op else { return Err(fail(one, "the bank does not have it")) };
         agrees(one, op, bank.releases()).map_err(|what| format!("{what}: {one:?} {op:?}"))?;
     }
+    if let Some((reference, times)) = bank.sent.iter().find(|(_, times)| **times > 1) {
+        return Err(format!("the charge {reference} was sent {times} times"));
+    }
     for (reference, op) in bank.ops.iter().filter(|(_, op)| op.stands()) {
         if !by_id.get(reference).is_some_and(|one| one.state.succeeded()) {
             let here = by_id.get(reference).map_or("nothing", |one| one.state.name());
@@ -156,7 +186,8 @@ fn was_told_the_truth(told: &Told, by_id: &BTreeMap<String, &Transaction>) -> Re
     let holds = match told.code.as_str() {
         "INFO0000" | "INFO0001" | "INFO0002" | "INFO0003" => told.success && one.state.succeeded(),
         "ERR1010" => one.state == State::Reversed,
-        "ERR1000" | "ERR3019" => one.state == State::Declined,
+        "ERR1000" | "ERR3019" | "ERR1003" | "ERR1009" | "ERR1011" => one.state == State::Declined,
+        "" => told.redirect.is_some() && one.details.waits.is_some(),
         "ERR1016" => matches!(one.state, State::Approved | State::Declined),
         _ => true,
     };

@@ -1,5 +1,6 @@
 //! Clients as they are: they hang up, send again with the same key, and race for the same holds and purchases.
 
+use crate::cardholder::{Cardholder, FAILED, PAID};
 use crate::seed::World;
 use crate::weather::Dice;
 use axum::body::Body;
@@ -20,6 +21,8 @@ pub struct Told {
     pub body: String,
     pub at: i64,
     pub token: Option<String>,
+    /// The charge waits for its cardholder: where the browser goes.
+    pub redirect: Option<String>,
 }
 
 /// Something that others may follow.
@@ -43,6 +46,8 @@ struct Plan {
     mark: String,
     key: bool,
     amount: u64,
+    /// How the sandbox's directory is to answer.
+    steer: Option<&'static str>,
     body: Value,
 }
 
@@ -67,22 +72,46 @@ impl Client {
             14..=18 if taken.is_empty() => 0,
             what => what,
         };
-        let (path, body) = match what {
-            0..=3 => ("payment", self.charge(&mark, amount)?),
-            4..=7 => ("authorization", self.charge(&mark, amount)?),
+        match what {
+            0..=7 => return self.charge(mark, if what < 4 { "payment" } else { "authorization" }, amount),
             8..=11 => {
                 let hold = self.dice.pick(&holds)?;
                 let amount = if self.dice.chance(500) { hold.amount } else { amount };
-                return Some(self.follow("capture", mark, &hold.id, amount));
+                Some(self.follow("capture", mark, &hold.id, amount))
             }
-            12..=13 => return Some(self.follow("void", mark, &self.dice.pick(&holds)?.id, 0)),
-            14..=18 => return Some(self.follow("refund", mark, &self.dice.pick(&taken)?.id, amount.min(400))),
-            _ => return self.delete(mark),
-        };
-        Some(Plan { path, method: "POST", mark, key: self.dice.chance(800), amount, body })
+            12..=13 => Some(self.follow("void", mark, &self.dice.pick(&holds)?.id, 0)),
+            14..=18 => Some(self.follow("refund", mark, &self.dice.pick(&taken)?.id, amount.min(400))),
+            _ => self.delete(mark),
+        }
     }
 
-    fn charge(&self, mark: &str, amount: u64) -> Option<Value> {
+    /// Some of them at an endpoint that may answer with a redirect.
+    fn charge(&self, mark: String, path: &'static str, amount: u64) -> Option<Plan> {
+        let mut body = self.charged(&mark, amount)?;
+        let key = self.dice.chance(800);
+        if self.dice.chance(600) {
+            return Some(Plan { path, method: "POST", mark, key, amount, steer: None, body });
+        }
+        let path = if path == "payment" { "paymentv2" } else { "authorizationv2" };
+        body["return_url"]["success_url"] = json!(PAID);
+        body["return_url"]["decline_url"] = json!(FAILED);
+        let steer = match self.dice.below(40) {
+            0..=2 => Some("frictionless"),
+            3 => Some("rejected"),
+            4 => Some("unavailable"),
+            5 => Some("silent"),
+            6..=7 => None,
+            _ => Some("challenge"),
+        };
+        if body.get("card").is_some() && self.dice.chance(300) {
+            let wallet = self.dice.pick(&["gcash", "paypay"])?;
+            body["payment_method"]["type"] = json!(wallet);
+            body.as_object_mut()?.remove("card");
+        }
+        Some(Plan { path, method: "POST", mark, key, amount, steer, body })
+    }
+
+    fn charged(&self, mark: &str, amount: u64) -> Option<Value> {
         let mut body = json!({
             "amount": amount, "currency": "JPY", "merchant_id": self.world.merchant_id, "merchant_txn_ref": mark,
             "return_url": {"webhook_url": crate::shop::URL},
@@ -104,14 +133,14 @@ impl Client {
         if path != "void" {
             body["amount"] = json!(amount);
         }
-        Plan { path, method: "POST", mark, key: self.dice.chance(800), amount, body }
+        Plan { path, method: "POST", mark, key: self.dice.chance(800), amount, steer: None, body }
     }
 
     fn delete(&self, mark: String) -> Option<Plan> {
         let tokens = self.world.tokens.lock().unwrap().clone();
         let token = self.dice.pick(&tokens)?.clone();
         self.world.deletes.lock().unwrap().push(token.clone());
-        Some(Plan { path: "tokens", method: "DELETE", mark, key: false, amount: 0, body: json!(token) })
+        Some(Plan { path: "tokens", method: "DELETE", mark, key: false, amount: 0, steer: None, body: json!(token) })
     }
 
     async fn carry_out(&self, plan: &Plan) {
@@ -127,11 +156,16 @@ impl Client {
                 continue;
             };
             self.world.note(&told, plan.amount);
+            if let (Some(url), None) = (&told.redirect, &first) {
+                self.send_on(plan, url);
+            }
             if let Some(first) = &first
                 && told.code != "ERR1008"
                 && told.status != 500
             {
-                let same = first.body == told.body || first.code == "ERR1016";
+                let same = first.body == told.body
+                    || first.code == "ERR1016"
+                    || first.redirect.is_some() && told.redirect.is_none() && first.id == told.id;
                 self.world.check(same, || format!("{} was told {first:?}, then {told:?}", plan.mark));
             }
             let again = match told.code.as_str() {
@@ -140,6 +174,8 @@ impl Client {
                 "INFO0000" | "INFO0001" | "INFO0002" | "INFO0003" | "ERR1000" | "ERR3019" => {
                     plan.key && self.dice.chance(200)
                 }
+                // What waits is asked about until it has ended, or until one has had enough.
+                "" => plan.key && told.redirect.is_some() && self.dice.chance(700),
                 _ => false,
             };
             if !again {
@@ -149,6 +185,26 @@ impl Client {
                 first = Some(told);
             }
             self.world.clock.sleep(500 + self.dice.below(1_500)).await;
+        }
+    }
+
+    /// The cardholder's browser follows a redirect.
+    fn send_on(&self, plan: &Plan, url: &str) {
+        let cardholder = Cardholder {
+            world: self.world.clone(),
+            dice: Dice::new(self.dice.below(u64::MAX)),
+            url: url.to_owned(),
+            at: self.world.clock.now(),
+            kind: if plan.path == "paymentv2" { "CAPTURE" } else { "PRE_AUTH" },
+            amount: plan.amount,
+        };
+        match self.dice.below(20) {
+            0 => {}
+            1 => {
+                self.world.late_since.lock().unwrap().get_or_insert(cardholder.at);
+                self.world.late.lock().unwrap().push(tokio::spawn(cardholder.run(true)));
+            }
+            _ => self.world.prompt.lock().unwrap().push(tokio::spawn(cardholder.run(false))),
         }
     }
 
@@ -165,6 +221,9 @@ impl Client {
             .header("content-type", "application/json");
         if plan.key {
             request = request.header("idempotency-key", &plan.mark);
+        }
+        if let Some(steer) = plan.steer {
+            request = request.header("fuda-sandbox-authentication", steer);
         }
         let body = if delete { Body::empty() } else { Body::from(plan.body.to_string()) };
         let asked = router.oneshot(request.body(body).unwrap());
@@ -183,6 +242,7 @@ impl Client {
             id: word(&details["id"]),
             at: self.world.clock.now(),
             token: word(&details["stored_payment_method_id"]).or(if delete { word(&plan.body) } else { None }),
+            redirect: word(&answer["redirect_url"]),
             body: strip_request_id(&answer, text),
         })
     }

@@ -7,15 +7,16 @@
 #![allow(clippy::disallowed_methods)] // a simulation owns its time
 
 mod bank;
+mod cardholder;
 mod checks;
 mod client;
 mod seed;
 mod shop;
+mod waited;
 mod weather;
 
-use fuda::db::{MIGRATIONS, Memory};
 use libtest_mimic::{Arguments, Failed, Trial};
-use seed::Done;
+use seed::{Done, Stores};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -70,14 +71,14 @@ fn many(from: u64, seeds: u64, progress: bool) -> Result<Done, String> {
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                let memory = Memory::new(MIGRATIONS).expect("a store in memory");
+                let stores = Stores::new();
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= from + seeds || failed.load(Ordering::Relaxed) {
                         return;
                     }
-                    memory.clear().expect("a store in memory");
-                    match seed::run(seed, &memory) {
+                    stores.clear();
+                    match seed::run(seed, &stores) {
                         Ok(done) => add(&sum, done),
                         Err(what) => {
                             failed.store(true, Ordering::Relaxed);
@@ -106,6 +107,8 @@ fn add(sum: &Mutex<Done>, one: Done) {
     sum.told += one.told;
     sum.deaths += one.deaths;
     sum.resolved_by_hand += one.resolved_by_hand;
+    sum.waited += one.waited;
+    sum.went_on += one.went_on;
 }
 
 fn silence_asked_panics() {

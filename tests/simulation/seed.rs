@@ -1,16 +1,19 @@
 //! One seed: processes on one store and one bank, clients, deaths, deploys; then calm, until everything is drained.
 
 use crate::bank::{Bank, Line};
+use crate::cardholder::Seen;
 use crate::checks;
 use crate::client::{Client, Known, Told, pause};
 use crate::shop::{Ears, Road};
+use crate::waited;
 use crate::weather::{Dice, Life, Sky};
 use axum::Router;
+use fuda::acquirer::sandbox;
 use fuda::app::App;
 use fuda::bins::Bins;
 use fuda::clock::Clock;
 use fuda::consent;
-use fuda::db::{Db, Memory, Simulated, Stmt};
+use fuda::db::{Db, MIGRATIONS, Memory, Simulated, Stmt};
 use fuda::directory::{Directory, MerchantSpec};
 use fuda::http::{router, service::Probe};
 use fuda::id::TransactionId;
@@ -19,6 +22,7 @@ use fuda::money::Currency;
 use fuda::pay::recover::{self, Verdict};
 use fuda::pay::store;
 use fuda::pay::teller::Teller;
+use fuda::pay::waiting;
 use fuda::pay::worker::Worker;
 use fuda::proxies::Proxies;
 use fuda::random::Random;
@@ -30,6 +34,8 @@ use fuda::webhook::courier::Courier;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 /// 2026-11-24, noon; the day does not matter.
@@ -44,8 +50,28 @@ pub struct Process {
     life: Arc<Life>,
 }
 
+/// The rows of one thread's seeds: the gateway's, and the sandbox issuer's and wallets'.
+pub struct Stores {
+    gateway: Memory,
+    books: Memory,
+}
+
+impl Stores {
+    pub fn new() -> Stores {
+        let made = |migrations| Memory::new(migrations).expect("a store in memory");
+        Stores { gateway: made(MIGRATIONS), books: made(sandbox::MIGRATIONS) }
+    }
+
+    pub fn clear(&self) {
+        for memory in [&self.gateway, &self.books] {
+            memory.clear().expect("a store in memory");
+        }
+    }
+}
+
 pub struct World {
-    pub memory: Memory,
+    memory: Memory,
+    books: Memory,
     pub bank: Arc<Mutex<Bank>>,
     pub clock: Clock,
     pub random: Random,
@@ -59,6 +85,13 @@ pub struct World {
     /// Tokens whose deletion was asked for; it may have taken place without an answer.
     pub deletes: Mutex<Vec<String>>,
     known: Mutex<Vec<Known>>,
+    /// Where browsers were sent at the end.
+    pub seen: Mutex<Vec<Seen>>,
+    /// Cardholders: those who take seconds, and those who take half an hour.
+    pub prompt: Mutex<Vec<JoinHandle<()>>>,
+    pub late: Mutex<Vec<JoinHandle<()>>>,
+    /// When the first of the late ones was sent on.
+    pub late_since: Mutex<Option<i64>>,
     processes: Mutex<Vec<Arc<Process>>>,
     /// Of all processes that ever were.
     lives: Mutex<Vec<Arc<Life>>>,
@@ -73,17 +106,20 @@ pub struct Done {
     pub told: u64,
     pub deaths: u64,
     pub resolved_by_hand: u64,
+    /// Charges that waited for their cardholder, and those of them that came as far as the bank.
+    pub waited: u64,
+    pub went_on: u64,
 }
 
 /// Runs one seed in a runtime of its own, whose time leaps from timer to timer.
-pub fn run(seed: u64, memory: &Memory) -> Result<Done, String> {
+pub fn run(seed: u64, stores: &Stores) -> Result<Done, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(story(seed, memory))
+    runtime.block_on(story(seed, stores))
 }
 
-async fn story(seed: u64, memory: &Memory) -> Result<Done, String> {
+async fn story(seed: u64, stores: &Stores) -> Result<Done, String> {
     let dice = Dice::new(seed);
-    let world = Arc::new(World::new(&dice, memory).await);
+    let world = Arc::new(World::new(&dice, stores).await);
     let two = dice.chance(500);
     let mut done = Done::default();
     let mut running = tokio::task::JoinSet::new();
@@ -96,7 +132,14 @@ async fn story(seed: u64, memory: &Memory) -> Result<Done, String> {
         clients.spawn(Client { world: world.clone(), name, dice: Dice::new(dice.below(u64::MAX)) }.run());
     }
     while clients.join_next().await.is_some() {}
+    world.wait_for(&world.prompt).await?;
     pause(dice.below(10_000)).await;
+    let late_since = *world.late_since.lock().unwrap();
+    if let Some(since) = late_since {
+        world.leap(since + waiting::LIMIT_MS - 15_000).await;
+        world.wait_for(&world.late).await?;
+        pause(dice.below(10_000)).await;
+    }
     world.calm.store(true, Ordering::Relaxed);
     done.resolved_by_hand = drain(&world).await?;
     running.abort_all();
@@ -105,6 +148,7 @@ async fn story(seed: u64, memory: &Memory) -> Result<Done, String> {
         return Err(fault.clone());
     }
     done.told = world.told.lock().unwrap().len() as u64;
+    (done.waited, done.went_on) = waited::check(&world).await?;
     done.transactions = checks::all(&world).await?;
     Ok(done)
 }
@@ -149,10 +193,15 @@ async fn drain(world: &Arc<World>) -> Result<u64, String> {
         let wait = "UPDATE jobs SET due_at = $1, run_at = $1 WHERE kind = 4 AND due_at > $1 + 6000";
         db.write(vec![Stmt::new(wait, vec![now.into()])]).await.map_err(|error| format!("{error:?}"))?;
         let open = store::unresolved(&db, i64::MAX, 1_000).await.map_err(|error| format!("{error:?}"))?;
-        let jobs =
-            checks::count(&db, "SELECT COUNT(*) FROM jobs WHERE kind <> 2 OR due_at <= $1", vec![now.into()]).await;
-        if open.is_empty() && jobs == 0 && world.live().is_some() {
-            return Ok(by_hand);
+        // A hold's end and a cardholder's are far away; the latter is waited for.
+        let left = "SELECT COUNT(*) FROM jobs WHERE kind NOT IN (2, 5) OR due_at <= $1";
+        if open.is_empty() && checks::count(&db, left, vec![now.into()]).await == 0 && world.live().is_some() {
+            let last = "SELECT CAST(COALESCE(MAX(created_at), 0) AS BIGINT) FROM transactions WHERE state = 10";
+            let over = checks::count(&db, last, vec![]).await + waiting::LIMIT_MS;
+            if over < now {
+                return Ok(by_hand);
+            }
+            world.leap(over + 1).await;
         }
         for one in open {
             by_hand += u64::from(settle_by_hand(world, &db, one.id).await?);
@@ -180,11 +229,11 @@ async fn settle_by_hand(world: &Arc<World>, db: &Db, id: TransactionId) -> Resul
 }
 
 impl World {
-    async fn new(dice: &Dice, memory: &Memory) -> World {
+    async fn new(dice: &Dice, stores: &Stores) -> World {
         let clock = Clock::of_runtime(START);
         let random = Random::seeded(dice.below(u64::MAX));
         let calm = Arc::new(AtomicBool::new(true));
-        let memory = memory.clone();
+        let memory = stores.gateway.clone();
         let db = Db::Simulated(Simulated::new(&memory, Arc::new(calm_sky(dice, &clock)), &clock));
         let source = KeySource::Environment("07".repeat(32));
         let vault = Vault::open(&db, &source, &clock, &random).await.unwrap();
@@ -201,6 +250,7 @@ impl World {
         calm.store(false, Ordering::Relaxed);
         World {
             memory,
+            books: stores.books.clone(),
             bank: Arc::new(Mutex::new(Bank::new(dice))),
             clock,
             random,
@@ -213,11 +263,50 @@ impl World {
             told: Mutex::default(),
             deletes: Mutex::default(),
             known: Mutex::default(),
+            seen: Mutex::default(),
+            prompt: Mutex::default(),
+            late: Mutex::default(),
+            late_since: Mutex::default(),
             processes: Mutex::default(),
             lives: Mutex::default(),
             deaths: AtomicU64::new(0),
             faults: Mutex::default(),
         }
+    }
+
+    /// As if all machines slept until then. What is on its way to the bank arrives before.
+    async fn leap(&self, until: i64) {
+        while self.bank.lock().unwrap().on_the_way > 0 {
+            pause(50).await;
+        }
+        let ms = u64::try_from(until - self.clock.now()).unwrap_or(0);
+        tokio::time::advance(Duration::from_millis(ms)).await;
+    }
+
+    /// Until all of these cardholders are done; their clients are, so none is added.
+    async fn wait_for(&self, cardholders: &Mutex<Vec<JoinHandle<()>>>) -> Result<(), String> {
+        let running = std::mem::take(&mut *cardholders.lock().unwrap());
+        for one in running {
+            one.await.map_err(|error| format!("a cardholder: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// The issuer and the wallets as their pages reach them, in calm weather.
+    pub fn sandbox(&self) -> (threeds::sandbox::Sandbox, consent::sandbox::Sandbox) {
+        self.sandbox_on(Arc::new(calm_sky(&Dice::new(0), &self.clock)))
+    }
+
+    fn sandbox_on(&self, sky: Arc<Sky>) -> (threeds::sandbox::Sandbox, consent::sandbox::Sandbox) {
+        let books = Db::Simulated(Simulated::new(&self.books, sky, &self.clock));
+        (
+            threeds::sandbox::Sandbox::new(books.clone(), "", &self.clock, &self.random),
+            consent::sandbox::Sandbox::new(books, "", &self.clock, &self.random),
+        )
+    }
+
+    pub fn calm_books(&self) -> Db {
+        Db::Simulated(Simulated::new(&self.books, Arc::new(calm_sky(&Dice::new(0), &self.clock)), &self.clock))
     }
 
     pub fn calm_db(&self) -> Db {
@@ -229,7 +318,9 @@ impl World {
         let life = Life::new(steps, &self.calm);
         self.lives.lock().unwrap().push(life.clone());
         let sky = Sky { life: life.clone(), dice: Dice::new(dice.below(u64::MAX)), clock: self.clock.clone() };
-        let db = Db::Simulated(Simulated::new(&self.memory, Arc::new(sky), &self.clock));
+        let sky = Arc::new(sky);
+        let db = Db::Simulated(Simulated::new(&self.memory, sky.clone(), &self.clock));
+        let (issuer, wallet_page) = self.sandbox_on(sky);
         let line = Line {
             bank: self.bank.clone(),
             life: life.clone(),
@@ -252,8 +343,8 @@ impl World {
             checkout: "".into(),
             checkout_named: false,
             held: Arc::new(tokio::sync::Semaphore::new(256)),
-            wallet_page: consent::sandbox::Sandbox::new(calm.clone(), "", &self.clock, &self.random),
-            issuer: threeds::sandbox::Sandbox::new(calm.clone(), "", &self.clock, &self.random),
+            wallet_page,
+            issuer,
             courier: self.courier(&life, dice),
             nudge: Arc::default(),
             clock: self.clock.clone(),
@@ -307,16 +398,23 @@ impl World {
         self.known.lock().unwrap().iter().filter(|one| one.kind == kind).cloned().collect()
     }
 
+    /// Something that others may follow.
+    pub fn paid(&self, id: &str, kind: &'static str, amount: u64) {
+        self.known.lock().unwrap().push(Known { id: id.to_owned(), kind, amount });
+    }
+
     /// What a client was told: others may build on it.
     pub fn note(&self, told: &Told, amount: u64) {
         if told.success {
             let kind = match told.path {
-                "authorization" => Some("PRE_AUTH"),
-                "payment" | "capture" => Some("CAPTURE"),
+                "authorization" | "authorizationv2" => Some("PRE_AUTH"),
+                "payment" | "paymentv2" | "capture" => Some("CAPTURE"),
                 _ => None,
             };
+            // Some also try to follow what still waits.
+            let kind = kind.filter(|_| told.redirect.is_none() || told.at % 4 == 0);
             if let (Some(kind), Some(id)) = (kind, &told.id) {
-                self.known.lock().unwrap().push(Known { id: id.clone(), kind, amount });
+                self.paid(id, kind, amount);
             }
             if let Some(token) = &told.token {
                 let mut tokens = self.tokens.lock().unwrap();

@@ -4,7 +4,7 @@
 mod books;
 mod cards;
 
-pub use books::{Record, RecordKind};
+pub use books::{MIGRATIONS, Record, RecordKind};
 
 use super::{Abilities, Acquirer, Approval, Ask, BoxFuture, Follow, Funding, Operation, Outcome, Settling};
 use crate::clock::Clock;
