@@ -71,6 +71,14 @@ const TYPED_ADDRESS: [(&str, &str); 5] = [
 ];
 
 impl World {
+    /// From now on each visitor has the address that a header says.
+    pub fn trust_proxies(&mut self) {
+        assert_eq!(self.server.stop(), Some(0));
+        self.server = Server::start_with(&self.folder, self.database_url.as_deref(), |command| {
+            command.args(["--trusted-proxies", "127.0.0.1/32"]);
+        });
+    }
+
     pub fn link_body(&self) -> Value {
         let mut urls: Value = URLS.into_iter().collect();
         urls["webhook_url"] = json!("https://shop.example/webhook");
@@ -472,11 +480,7 @@ pub async fn declined_three_times(engine: Engine) {
 
 pub async fn a_thousand_visitors_pay_once(engine: Engine) {
     let mut world = World::new(engine).await;
-    // Each from an address of its own, as the proxy says.
-    assert_eq!(world.server.stop(), Some(0));
-    world.server = Server::start_with(&world.folder, world.database_url.as_deref(), |command| {
-        command.args(["--trusted-proxies", "127.0.0.1/32"]);
-    });
+    world.trust_proxies();
     let link = world.link(json!({})).await;
     let client = browser();
     let tabs: Vec<_> = (0..1_000)

@@ -4,7 +4,7 @@ use crate::maker;
 use crate::maker::apple::{Apple, GOOD, Merchant, yen};
 use crate::maker::google::{Google, device, pan_only};
 use crate::wallets;
-use crate::world::{Engine, Server, World, answer};
+use crate::world::{Engine, World, answer};
 use base64::Engine as _;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -20,11 +20,7 @@ static KEYS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 pub async fn canary(engine: Engine) {
     let mut world = World::new(engine).await;
-    // Each form of the pages comes from an address of its own.
-    world.server.stop();
-    world.server = Server::start_with(&world.folder, world.database_url.as_deref(), |command| {
-        command.args(["--trusted-proxies", "127.0.0.1/32"]);
-    });
+    world.trust_proxies();
     let mut answers = Vec::new();
     let mut stored = String::new();
     let makers = makers(&world).await;
