@@ -59,7 +59,7 @@ pub async fn pay(
         Ok(shown) => shown,
         Err(response) => return response,
     };
-    if !shown.link.is_open(visit.app.clock.now()) {
+    if !shown.link.is_open(visit.app.database_now()) {
         return see_other(&visit.app, &visit.own("/result"));
     }
     let Some(form) = Form::read(&visit.app, &headers, body).await else {

@@ -135,7 +135,7 @@ impl Visit {
         };
         let ok = StatusCode::OK;
         match shown.link.standing {
-            Standing::Open if shown.link.is_open(self.app.clock.now()) => {
+            Standing::Open if shown.link.is_open(self.app.database_now()) => {
                 self.form(shown, ok, &Typed::default(), self.declined(shown))
             }
             Standing::Open => {
