@@ -100,8 +100,9 @@ impl Settings {
                 format!("{recipient}{merchant}, root keys until {}", googlepay::roots_until(roots))
             }
             Settings::ApplePay { certificate, identity, .. } => {
-                let page = if identity.is_some() { ", with a button on the page" } else { "" };
-                format!("{}{page}", applepay::about(certificate))
+                let until = |files: &identity::Files| applepay::until(&files.certificate);
+                let page = identity.as_ref().map(|files| format!(", with a button on the page until {}", until(files)));
+                format!("{}{}", applepay::about(certificate), page.unwrap_or_default())
             }
         }
     }
