@@ -195,6 +195,12 @@ fn job(kind: Kind, row: &Row) -> Result<Job, Error> {
     })
 }
 
+/// How many jobs of a kind there are, due or not.
+pub async fn planned(db: &Db, kind: Kind) -> Result<i64, Error> {
+    let rows = db.rows("SELECT COUNT(*) FROM jobs WHERE kind = $1", args![kind as i64]).await?;
+    rows.first().map_or(Ok(0), |row| row.int(0))
+}
+
 /// How many jobs of a kind are due or being worked on, at most 10,001, and since when the oldest of them is due. `lease_ms`:
 /// the longest lease.
 pub async fn waiting(db: &Db, kind: Kind, now: Millis, lease_ms: i64) -> Result<(i64, Option<Millis>), Error> {

@@ -161,6 +161,7 @@ async fn measure(app: &App, currencies: &Mutex<BTreeSet<String>>) -> Result<(), 
         metrics::gauge!("fuda_unsettled_amount_minor", "currency" => one.currency.clone()).set(one.amount_minor as f64);
         currencies.insert(one.currency);
     }
+    metrics::gauge!("fuda_waiting").set(jobs::planned(&app.db, jobs::Kind::Abandon).await? as f64);
     for kind in KINDS {
         let (count, oldest) = jobs::waiting(&app.db, kind, now, worker::lease_ms(app).max(teller::LEASE_MS)).await?;
         metrics::gauge!("fuda_jobs_due", "kind" => kind.name()).set(count as f64);

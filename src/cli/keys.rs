@@ -112,7 +112,11 @@ pub struct LimitArgs {
 }
 
 pub async fn merchant(config: &Config, command: MerchantCommand) -> Result<(), Error> {
-    let store = Store::open(config).await?;
+    // A merchant may be the first thing in a store; a change or a look is not.
+    let store = match command {
+        MerchantCommand::Add(_) => Store::open(config).await?,
+        _ => Store::open_existing(config).await?,
+    };
     let done = match command {
         MerchantCommand::Add(args) => add_merchant(config, &store, args).await,
         MerchantCommand::ThreeDs(args) => three_ds::set(&store, args).await,

@@ -10,7 +10,7 @@ use clap::Args;
 pub struct ThreeDsArgs {
     /// The merchant ID, as `fuda merchant list` shows it
     id: String,
-    /// `off`, `when-asked` (by the card's issuer), `always`, or above an amount: `above:JPY=10000,USD=100`
+    /// `off`, `when-asked` (by the card's issuer), `always`, or as the issuer asks and above an amount: `above:JPY=10000,USD=100`
     #[arg(long, value_name = "WHEN", value_parser = when, required_unless_present = "unavailable")]
     when: Option<When>,
     /// What becomes of a charge when authentication is not possible: `decline`, or `continue` without liability shift

@@ -20,6 +20,8 @@ pub struct Order<'a> {
     pub return_url: &'a str,
     /// The agreement is for later charges too.
     pub stores: bool,
+    /// The browser's, a BCP 47 tag.
+    pub language: Option<&'a str>,
 }
 
 /// What has become of it.

@@ -32,6 +32,7 @@ pub struct Shown {
     pub money: Money,
     pub return_url: String,
     pub stores: bool,
+    pub language: Option<String>,
     pub decided: bool,
 }
 
@@ -49,7 +50,7 @@ impl Sandbox {
 
     /// By the key in its page's address.
     pub async fn order(&self, key: &str) -> Result<Option<Shown>, Error> {
-        let sql = "SELECT wallet, merchant, amount_minor, currency, return_url, stores, approved FROM consents \
+        let sql = "SELECT wallet, merchant, amount_minor, currency, return_url, stores, approved, language FROM consents \
                    WHERE page = $1";
         self.books.rows(sql, args![key]).await?.first().map(shown).transpose()
     }
@@ -67,7 +68,7 @@ impl Sandbox {
         let (page, agreement) = (id::random_uuid(&self.random), format!("agr_{}", id::random_uuid(&self.random)));
         let insert = Stmt::new(
             "INSERT INTO consents (reference, page, wallet, merchant, amount_minor, currency, return_url, stores, \
-             agreement, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+             agreement, created_at, language) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             args![
                 order.reference,
                 page.as_str(),
@@ -78,7 +79,8 @@ impl Sandbox {
                 order.return_url,
                 order.stores,
                 agreement,
-                self.clock.now()
+                self.clock.now(),
+                order.language
             ],
         );
         match self.books.write(vec![insert]).await? {
@@ -98,6 +100,7 @@ fn shown(row: &Row) -> Result<Shown, Error> {
         return_url: row.text(4)?.to_owned(),
         stores: row.bool(5)?,
         decided: row.opt_int(6)?.is_some(),
+        language: row.opt_text(7)?.map(str::to_owned),
     })
 }
 

@@ -17,7 +17,8 @@ pub enum When {
     /// Those whose card range asks for it.
     WhenAsked,
     Always,
-    /// Those above the amount of their currency, one for each; in a currency that has none, all.
+    /// Those whose card range asks for it, and those above the amount of their currency, one for each; in a currency that has
+    /// none, all.
     Above(Vec<Money>),
 }
 
@@ -95,9 +96,10 @@ impl When {
             When::Off => false,
             When::WhenAsked => asked,
             When::Always => true,
+            // The issuer that asks would decline what is not authenticated.
             When::Above(limits) => {
                 let limit = limits.iter().find(|limit| limit.currency == money.currency);
-                limit.is_none_or(|limit| money.minor > limit.minor)
+                asked || limit.is_none_or(|limit| money.minor > limit.minor)
             }
         }
     }
@@ -123,7 +125,8 @@ mod tests {
     fn above_an_amount_means_above() {
         let money = |text: &str, currency: &str| Money::parse(text, Currency::parse(currency).unwrap()).unwrap();
         let when = When::parse("above:JPY=10000").unwrap();
-        assert!(!when.applies(money("10000", "JPY"), true));
+        assert!(!when.applies(money("10000", "JPY"), false));
+        assert!(when.applies(money("1", "JPY"), true), "the issuer asks");
         assert!(when.applies(money("10001", "JPY"), false));
         assert!(when.applies(money("1", "USD"), false), "no limit is named for it");
         assert!(!When::Off.applies(money("1", "USD"), true));

@@ -93,14 +93,14 @@ pub const PAYMENT_METHOD: &[Field] = &[
 ];
 
 pub const BROWSER_INFO: &[Field] = &[
-    optional("acceptHeader", Kind::Scalar, ""),
-    optional("screenColorDepth", Kind::Scalar, ""),
+    optional("acceptHeader", Kind::Scalar, "The browser's Accept header."),
+    optional("screenColorDepth", Kind::Scalar, "Bits per pixel: 24."),
     optional("javaEnabled", Kind::Scalar, ""),
-    optional("language", Kind::Scalar, ""),
-    optional("screenHeight", Kind::Scalar, ""),
-    optional("screenWidth", Kind::Scalar, ""),
-    optional("challengeWindow", Kind::Scalar, ""),
-    optional("userAgent", Kind::Scalar, ""),
+    optional("language", Kind::Scalar, "BCP 47: ja-JP. Also the language of the pages on the way."),
+    optional("screenHeight", Kind::Scalar, "Pixels."),
+    optional("screenWidth", Kind::Scalar, "Pixels."),
+    optional("challengeWindow", Kind::Scalar, "01 to 05; 05, the whole screen, by default."),
+    optional("userAgent", Kind::Scalar, "The browser's User-Agent header."),
 ];
 
 pub const MERCHANT_ID: Field =

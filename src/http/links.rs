@@ -185,7 +185,10 @@ fn link(app: &App, call: &Call, merchant: &Merchant, body: &Node, expires_in: i6
     let method = body.get("payment_method");
     let word = method.map(|method| body_text(method, "type")).unwrap_or_default();
     let account = Scheme::of_wallet(word);
-    if account.is_some() && app.connector(call.caller.live).is_none() || Wallet::parse(word).is_some() {
+    // Nobody is to type a card into a page that cannot charge it.
+    let nobody =
+        app.acquirer(call.caller.live).is_none() || account.is_some() && app.connector(call.caller.live).is_none();
+    if nobody || Wallet::parse(word).is_some() {
         return Err(Error::new(Code::Err1015));
     }
     let currency = Currency::parse(body_text(body, "currency"))

@@ -26,6 +26,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 #[template(path = "page/challenge.html")]
 pub struct Forward<'a> {
     pub shell: &'a Shell,
+    pub heading: &'static str,
+    pub why: &'static str,
     pub action: &'a str,
     pub field: &'static str,
     pub message: &'a str,
@@ -100,7 +102,9 @@ pub async fn leave(
     }
 }
 
-fn answer(app: &App, language: Language, found: &Transaction, visit: &Visit) -> Response {
+fn answer(app: &App, accepted: Language, found: &Transaction, visit: &Visit) -> Response {
+    let said = found.details.waits.as_ref().and_then(|waits| waits.language.as_deref());
+    let language = said.map_or(accepted, Language::of);
     let urls = &found.details.return_url;
     let back = if found.state.succeeded() { &urls.success_url } else { &urls.decline_url };
     match (found.state, &found.details.waits) {
@@ -144,8 +148,9 @@ fn dressed(app: &App, language: Language, found: &Transaction) -> (Shell, Vec<St
 fn challenge(app: &App, language: Language, found: &Transaction, (acs_url, request): (&str, &CReq)) -> Response {
     let (shell, framed_by) = dressed(app, language, found);
     let message = URL_SAFE_NO_PAD.encode(serde_json::to_vec(request).unwrap_or_default());
-    let button = shell.t.challenge.forward;
-    let page = Forward { shell: &shell, action: acs_url, field: "creq", message: &message, button };
+    let t = &shell.t.challenge;
+    let (heading, why, button) = (t.heading, t.why, t.forward);
+    let page = Forward { shell: &shell, heading, why, action: acs_url, field: "creq", message: &message, button };
     let policy = Policy { leads_to: vec![acs_url], leads_on: true, framed_by: &framed_by, ..Policy::default() };
     shell::respond(app, StatusCode::OK, &page, &policy)
 }

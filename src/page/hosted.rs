@@ -18,6 +18,7 @@ use crate::pay::charge::{CardSource, ChargeRequest, Purpose, charge};
 use crate::pay::links::{self, Standing};
 use crate::pay::transaction::{Details, State as Stage};
 use crate::pay::waiting;
+use crate::threeds::messages::Browser;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::RawQuery;
@@ -67,7 +68,12 @@ pub async fn pay(
         return visit.told(Some(&shown), StatusCode::BAD_REQUEST, t.unreadable, t.unreadable_why, vec![visit.back()]);
     };
     match form::check(&shown.link, visit.language, &form, visit.app.clock.now()) {
-        (Ok(payment), typed) => visit.try_to_pay(shown, payment, &typed, visitor).await,
+        (Ok(payment), typed) => {
+            // The page's language is the visitor's choice.
+            let language = Some(visit.language.tag().to_owned());
+            let visitor = Visitor { browser: Browser { language, ..visitor.browser }, ..visitor };
+            visit.try_to_pay(shown, payment, &typed, visitor).await
+        }
         (Err(fields), typed) => {
             let t = &visit.language.texts().wrong;
             let alert = Alert { title: t.title_prefix, heading: t.summary, lines: Vec::new(), fields };

@@ -7,6 +7,7 @@ use super::body::Form;
 use super::checkout::{Forward, broken, foreign, not_found};
 use super::language;
 use super::shell::{self, Policy, Shell};
+use super::texts::Language;
 use super::visitor::Visitor;
 use crate::app::App;
 use crate::error::Error;
@@ -70,7 +71,8 @@ async fn respond(app: &App, headers: &HeaderMap, form: &Form) -> Result<Option<R
         (None, Some(entered)) => app.issuer.enter(&request, entered).await?,
         (None, None) => None,
     };
-    let shell = Shell { test: true, ..Shell::plain(app, language(headers)) };
+    let spoken = challenge.language.as_deref().map_or_else(|| language(headers), Language::of);
+    let shell = Shell { test: true, ..Shell::plain(app, spoken) };
     let around = Around::of(app, &challenge.notification_url).await?;
     let policy = around.policy();
     Ok(Some(match ended {
@@ -94,7 +96,9 @@ fn asks(app: &App, shell: &Shell, challenge: &Challenge, (creq, wrong): (&str, b
 
 fn back(app: &App, shell: &Shell, challenge: &Challenge, ended: &CRes, policy: &Policy<'_>) -> Response {
     let message = URL_SAFE_NO_PAD.encode(serde_json::to_vec(ended).unwrap_or_default());
-    let button = shell.t.challenge.back;
-    let page = Forward { shell, action: &challenge.notification_url, field: "cres", message: &message, button };
+    let t = &shell.t.challenge;
+    let (heading, why, button) = (t.answered, t.answered_why, t.back);
+    let action = &challenge.notification_url;
+    let page = Forward { shell, heading, why, action, field: "cres", message: &message, button };
     shell::respond(app, StatusCode::OK, &page, policy)
 }

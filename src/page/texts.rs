@@ -3,6 +3,8 @@
 mod en;
 mod ja;
 
+use crate::language::prefers_japanese;
+
 pub use en::EN;
 pub use ja::JA;
 
@@ -19,6 +21,11 @@ impl Language {
             Language::English => &EN,
             Language::Japanese => &JA,
         }
+    }
+
+    /// The nearest to a BCP 47 tag.
+    pub fn of(tag: &str) -> Language {
+        if prefers_japanese(tag) { Language::Japanese } else { Language::English }
     }
 
     /// BCP 47.
@@ -69,6 +76,8 @@ pub struct ChallengeTexts {
     pub heading: &'static str,
     pub why: &'static str,
     pub forward: &'static str,
+    pub answered: &'static str,
+    pub answered_why: &'static str,
     pub back: &'static str,
     pub issuer: &'static str,
     pub sandbox: &'static str,

@@ -6,6 +6,7 @@ use super::body::Form;
 use super::checkout::{broken, foreign, not_found};
 use super::language;
 use super::shell::{self, Shell};
+use super::texts::Language;
 use super::visitor::Visitor;
 use crate::app::App;
 use crate::consent::sandbox::{PATH, Shown};
@@ -39,10 +40,14 @@ pub async fn show(
     let language = language(&headers);
     match app.wallet_page.order(&key).await {
         Ok(Some(order)) if order.decided => shell::see_other(&app, &order.return_url),
-        Ok(Some(order)) => match asks(&app, Shell::plain(&app, language), &order, &key).await {
-            Ok(page) => page,
-            Err(error) => broken(&app, language, &error, &request_id),
-        },
+        Ok(Some(order)) => {
+            match asks(&app, Shell::plain(&app, order.language.as_deref().map_or(language, Language::of)), &order, &key)
+                .await
+            {
+                Ok(page) => page,
+                Err(error) => broken(&app, language, &error, &request_id),
+            }
+        }
         Ok(None) => not_found(&app, language),
         Err(error) => broken(&app, language, &error, &request_id),
     }

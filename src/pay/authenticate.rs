@@ -60,6 +60,7 @@ pub async fn ask(app: &App, request: &ChargeRequest, card: &Card, intent: &Trans
             until: app.database_now() + waiting::LIMIT_MS,
             reason: request.reason,
             fault: request.fault,
+            language: waiting::language(request),
             step: Step::Challenge {
                 acs_url: acs_url.clone(),
                 server_id: answer.server_id.clone(),
@@ -129,6 +130,7 @@ fn message(app: &App, request: &ChargeRequest, card: &Card, intent: &Transaction
     // What the cardholder's browser says of itself; its address is the shop's word.
     let mut browser = request.browser.clone().unwrap_or_default();
     browser.ip = request.details.customer_ip.clone();
+    browser.language = waiting::language(request);
     let Money { minor, currency } = request.money;
     let stores = intent.token.is_some() && intent.source == Source::Card;
     AReq {

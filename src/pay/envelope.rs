@@ -233,8 +233,12 @@ pub fn status(transaction: &Transaction, merchant: &Merchant, refunded_minor: i6
     let mut envelope = envelope(transaction, merchant, 200);
     if matches!(transaction.state, State::Pending | State::Waiting | State::Unknown) {
         envelope.payment_details.response_code = 578;
-        let waits = transaction.state == State::Waiting;
-        envelope.gateway_response = GatewayResponse::of(if waits { Code::Info1000 } else { Code::Err1016 });
+        envelope.gateway_response = GatewayResponse::of(match transaction.state {
+            State::Waiting => Code::Info1000,
+            // It is being reversed, and never becomes approved.
+            State::Unknown if transaction.is_charge() => Code::Err1010,
+            _ => Code::Err1016,
+        });
     }
     let description = response_codes::text(envelope.payment_details.response_code, japanese);
     envelope.payment_details.response_description = Some(description);

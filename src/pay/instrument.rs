@@ -45,7 +45,8 @@ pub async fn bring(app: &App, request: &ChargeRequest, source: CardSource) -> Re
         CardSource::Account { wallet, store } => {
             // Only where the browser can be sent there.
             if request.browser.is_none() || app.connector(request.caller.live).is_none() {
-                return Err(Error::new(Code::Err1015));
+                let detail = "This wallet is paid in its own page: send the payment to paymentv2 or authorizationv2.";
+                return Err(Error::new(Code::Err1015).with_detail(detail));
             }
             let to_store = store.then(|| TokenId::new(&app.random));
             let means = Means::Account(Account { scheme: wallet, agreement: None });

@@ -145,6 +145,9 @@ pub struct Waits {
     pub reason: Reason,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
+    /// As the browser or the page says: `ja`, `en-US`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
     pub step: Step,
 }
 

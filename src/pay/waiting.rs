@@ -39,7 +39,7 @@ pub const FROM_WALLET: &str = "back";
 /// Bytes of the URL's signature that are kept: 128 bits, which nobody guesses.
 const SIGNED: usize = 16;
 
-/// The answer to a charge that waits (contract section 5).
+/// The answer to a charge that waits: the cardholder's browser goes to the issuer, or to a wallet, first.
 #[derive(Serialize, ToSchema)]
 pub struct Redirect {
     /// The same as `redirect_url`.
@@ -129,6 +129,7 @@ pub async fn consent(app: &App, request: &ChargeRequest, intent: &Transaction) -
     authenticate::need_urls(request)?;
     let connector = app.connector(request.caller.live).ok_or_else(|| Error::new(Code::Err1015))?;
     let (reference, return_url) = (intent.id.to_string(), format!("{}?{FROM_WALLET}", entrance(app, intent.id)));
+    let spoken = language(request);
     let order = Order {
         reference: &reference,
         wallet: intent.scheme,
@@ -136,6 +137,7 @@ pub async fn consent(app: &App, request: &ChargeRequest, intent: &Transaction) -
         money: request.money,
         return_url: &return_url,
         stores: intent.token.is_some(),
+        language: spoken.as_deref(),
     };
     let url = match app.clock.within(connector.deadline_ms(), connector.ask(order)).await {
         Some(Ok(url)) => url,
@@ -148,7 +150,14 @@ pub async fn consent(app: &App, request: &ChargeRequest, intent: &Transaction) -
         }
     };
     let until = app.database_now() + LIMIT_MS;
-    Ok(Waits { until, reason: request.reason, fault: request.fault, step: Step::Consent { url } })
+    Ok(Waits { until, reason: request.reason, fault: request.fault, language: spoken, step: Step::Consent { url } })
+}
+
+/// The browser's, where it is known; else that of the country where the bill goes.
+pub fn language(request: &ChargeRequest) -> Option<String> {
+    let said = request.browser.as_ref().and_then(|browser| browser.language.clone());
+    let country = request.details.billing_address.as_ref().and_then(|address| address.country.as_deref());
+    said.or_else(|| country.filter(|country| country.eq_ignore_ascii_case("JP")).map(|_| "ja".to_owned()))
 }
 
 async fn consented(app: &App, found: &Transaction) -> Result<Consent, Error> {

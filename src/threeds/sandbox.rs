@@ -46,6 +46,8 @@ pub struct Challenge {
     pub masked: String,
     /// Where the browser goes back to.
     pub notification_url: String,
+    /// The browser's, as the AReq says.
+    pub language: Option<String>,
     /// The end, if it has come: the browser brings it back.
     pub ended: Option<CRes>,
 }
@@ -95,7 +97,7 @@ impl Sandbox {
         let amount = request.amount.parse::<i64>().map_err(|_| Error::internal("an AReq has no amount"))?;
         let insert = Stmt::new(
             "INSERT INTO authentications (acs_id, server_id, directory_id, scheme, masked, merchant, amount_minor, \
-             currency, notification_url, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+             currency, notification_url, created_at, language) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             args![
                 acs_id,
                 request.server_id.as_str(),
@@ -106,7 +108,8 @@ impl Sandbox {
                 amount,
                 request.currency.as_str(),
                 request.notification_url.as_str(),
-                self.clock.now()
+                self.clock.now(),
+                request.browser.language.as_deref()
             ],
         );
         match self.books.write(vec![insert]).await? {
@@ -123,7 +126,7 @@ impl Sandbox {
 
     /// The challenge that a CReq asks for; `None` when there is none.
     pub async fn challenge(&self, request: &CReq) -> Result<Option<Challenge>, Error> {
-        let sql = "SELECT merchant, amount_minor, currency, masked, notification_url, rreq FROM authentications \
+        let sql = "SELECT merchant, amount_minor, currency, masked, notification_url, rreq, language FROM authentications \
                    WHERE acs_id = $1 AND server_id = $2";
         let rows = self.books.rows(sql, args![request.acs_id.as_str(), request.server_id.as_str()]).await?;
         rows.first().map(challenge).transpose()
@@ -193,6 +196,7 @@ fn challenge(row: &Row) -> Result<Challenge, Error> {
         masked: row.text(3)?.to_owned(),
         notification_url: row.text(4)?.to_owned(),
         ended: row.opt_text(5)?.map(ended).transpose()?,
+        language: row.opt_text(6)?.map(str::to_owned),
     })
 }
 

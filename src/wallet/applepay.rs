@@ -237,10 +237,17 @@ pub fn merchant_of(certificate: &str) -> Option<[u8; 32]> {
 /// For people: the certificate's name and last day.
 pub fn about(certificate: &str) -> String {
     let Some(certificate) = read_pem(certificate) else { return String::new() };
-    let body = certificate.tbs_certificate;
-    let end = body.validity.not_after.to_unix_duration().as_millis();
-    let end = timestamp(Millis::try_from(end).unwrap_or(Millis::MAX));
-    format!("{}, until {}", body.subject, &end[..10])
+    format!("{}, until {}", certificate.tbs_certificate.subject, last_day(&certificate))
+}
+
+/// For people: a certificate's last day.
+pub fn until(certificate: &str) -> String {
+    read_pem(certificate).map_or_else(String::new, |certificate| last_day(&certificate))
+}
+
+fn last_day(certificate: &Certificate) -> String {
+    let end = certificate.tbs_certificate.validity.not_after.to_unix_duration().as_millis();
+    timestamp(Millis::try_from(end).unwrap_or(Millis::MAX))[..10].to_owned()
 }
 
 /// For people: the SHA-256 of a certificate, as `openssl x509 -fingerprint -sha256` has it, without the colons.

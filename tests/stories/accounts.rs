@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 fn charge(world: &World, wallet: &str) -> Value {
     json!({
         "amount": "1000", "currency": "JPY", "merchant_id": world.keys.merchant,
-        "payment_method": {"type": wallet},
+        "payment_method": {"type": wallet}, "browser_info": {"language": "en"},
         "billing_address": address("billing@testemail.com"),
         "return_url": {"success_url": "https://shop.example/paid?order=7", "decline_url": "https://shop.example/failed"},
     })

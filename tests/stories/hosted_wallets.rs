@@ -137,14 +137,17 @@ pub async fn the_google_pay_button(engine: Engine) {
     );
     assert_eq!(header(&page, "cross-origin-opener-policy"), "same-origin-allow-popups");
     assert!(header(&page, "permissions-policy").contains("payment=(self \"https://pay.google.com\")"));
-    // Only the form's page is opened so far.
+    only_the_form_is_opened(&world, &url).await;
+}
+
+async fn only_the_form_is_opened(world: &World, url: &str) {
     let cancelled = send(&format!("{url}/cancel"), &[]).await;
-    let over = visit(&url).await;
+    let over = visit(url).await;
     assert!(cancelled.status == 303 && over.says("cancelled"), "{}", over.text);
     assert!(!header(&over, "content-security-policy").contains("google"));
     assert_eq!(header(&over, "cross-origin-opener-policy"), "same-origin");
     // What is paid in GCash's own page has no such button.
-    let (url, _) = link(&world, json!({"payment_method": {"type": "gcash"}})).await;
+    let (url, _) = link(world, json!({"payment_method": {"type": "gcash"}})).await;
     let page = visit(&url).await;
     assert!(!page.says("id=\"wallets\"") && !header(&page, "content-security-policy").contains("google"));
 }

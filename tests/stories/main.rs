@@ -151,6 +151,7 @@ fn of_cardholders() -> Vec<(&'static str, Story)> {
         threeds::stored_cards,
         threeds::strange_visitors,
         threeds::what_the_issuer_refuses_counts,
+        threeds::in_the_cardholders_language,
         examples::of_cardholders_are_true,
         accounts::approved_in_the_wallet,
         accounts::not_approved,

@@ -43,6 +43,7 @@ pub const MIGRATIONS: &[Migration] = &[
             amount_minor {int} NOT NULL,
             currency {text} NOT NULL,
             notification_url {text} NOT NULL,
+            language {text},
             created_at {int} NOT NULL,
             rreq {text}
           ) {strict};",
@@ -59,6 +60,7 @@ pub const MIGRATIONS: &[Migration] = &[
             amount_minor {int} NOT NULL,
             currency {text} NOT NULL,
             return_url {text} NOT NULL,
+            language {text},
             stores {int} NOT NULL,
             agreement {text} NOT NULL,
             created_at {int} NOT NULL,

@@ -52,7 +52,7 @@ pub const JA: Texts = Texts {
         summary: "次の項目をご確認ください。",
         number_missing: "カード番号を入力してください。",
         number_form: "カード番号は、すべての桁を数字で入力してください。",
-        number_luhn: "カード番号に誤りがあるようです。カードの表記とお確かめください。",
+        number_luhn: "カード番号に誤りがあるようです。カードの表記をご確認ください。",
         number_scheme: "この番号のカードはご利用いただけません。別のカードをお試しください。",
         number_in_text: "このカードはここではご利用いただけません。別のカードをお試しください。",
         expiry_missing: "有効期限を入力してください。",
@@ -121,7 +121,7 @@ pub const JA: Texts = Texts {
                        画面は自動的に切り替わります。",
         look_again: "今すぐ確認する",
         waiting: "カード会社によるご本人確認をお待ちしています",
-        waiting_why: "お支払いの手続きは、カード会社の画面でのご本人確認を待っています。",
+        waiting_why: "カード会社の画面でのご本人確認がまだ完了していません。",
         continue_at_bank: "カード会社の画面に進む",
         other_card: "別のカードを使う",
         too_many: "お試しの回数が多すぎます",
@@ -138,9 +138,11 @@ pub const JA: Texts = Texts {
     },
     challenge: ChallengeTexts {
         heading: "ご本人確認に進みます",
-        why: "カード会社がお支払いの内容を確認します。画面が切り替わらないときは、ボタンを押してください。",
+        why: "カード会社の画面でご本人確認を行います。画面が切り替わらないときは、ボタンを押してください。",
         forward: "進む",
-        back: "進む",
+        answered: "ご回答を受け付けました",
+        answered_why: "お支払いはまだ完了していません。画面が切り替わらないときは、ボタンを押してください。",
+        back: "お支払いを続ける",
         issuer: "お支払いの確認",
         sandbox: "サンドボックスのテスト用カード会社の画面です。6桁の数字なら何でも確認が完了します（000000 は拒否されます）。",
         shop: "ショップ",
@@ -154,7 +156,7 @@ pub const JA: Texts = Texts {
         undecided_why: |wallet| format!("{wallet}でのお支払いの確認がまだ済んでいません。請求は行われていません。"),
         wallet_sandbox: "サンドボックスのテスト用ウォレットの画面です。実際の支払いは発生しません。",
         wallet_stores: "ショップは今後もこのアカウントに請求できるようになります。",
-        wallet_leave: "決めずにショップに戻る",
+        wallet_leave: "あとで決める（ショップに戻る）",
         approve: "支払う",
     },
     account: AccountTexts {
@@ -182,7 +184,7 @@ pub const JA: Texts = Texts {
         },
         waiting: |wallet| format!("{wallet}でのお支払いをお待ちしています"),
         waiting_why: |wallet| {
-            format!("お支払いの手続きが始まっています。{wallet}で確認されるまで、請求は行われません。")
+            format!("お支払いの手続きが始まっています。{wallet}で承認されるまで、請求は行われません。")
         },
         go_on: |wallet| format!("{wallet}の画面に進む"),
         again: "はじめからやり直す",
