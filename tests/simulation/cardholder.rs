@@ -63,7 +63,7 @@ impl Cardholder {
     pub async fn run(self, late: bool) {
         let Some(asked) = self.arrive().await else { return };
         if late {
-            let at = self.at + LIMIT_MS - 9_000 + i64::try_from(self.dice.below(12_000)).unwrap();
+            let at = self.at + LIMIT_MS - 9_000 + i64::try_from(self.dice.below(20_000)).unwrap();
             self.world.clock.sleep(u64::try_from(at - self.world.clock.now()).unwrap_or(0)).await;
         } else {
             self.world.clock.sleep(self.dice.below(8_000)).await;
@@ -121,8 +121,12 @@ impl Cardholder {
                     (false, false) => Entered::Cancel,
                 };
                 issuer.enter(request, entered).await.unwrap();
+                self.world.answers.lock().unwrap().entry(request.server_id.clone()).or_insert(self.world.clock.now());
             }
-            Shown::Wallet(key) => wallet.decide(key, yes).await.unwrap(),
+            Shown::Wallet(key) => {
+                wallet.decide(key, yes).await.unwrap();
+                self.world.answers.lock().unwrap().entry(key.clone()).or_insert(self.world.clock.now());
+            }
             _ => return false,
         }
         true

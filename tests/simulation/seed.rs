@@ -32,6 +32,7 @@ use fuda::vault::{KeySource, Vault};
 use fuda::wallet::setup::Wallets;
 use fuda::webhook::courier::Courier;
 use metrics_exporter_prometheus::PrometheusBuilder;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -87,6 +88,8 @@ pub struct World {
     known: Mutex<Vec<Known>>,
     /// Where browsers were sent at the end.
     pub seen: Mutex<Vec<Seen>>,
+    /// When cardholders answered, by the 3DS server's id or the key of the wallet's page.
+    pub answers: Mutex<BTreeMap<String, i64>>,
     /// Cardholders: those who take seconds, and those who take half an hour.
     pub prompt: Mutex<Vec<JoinHandle<()>>>,
     pub late: Mutex<Vec<JoinHandle<()>>>,
@@ -264,6 +267,7 @@ impl World {
             deletes: Mutex::default(),
             known: Mutex::default(),
             seen: Mutex::default(),
+            answers: Mutex::default(),
             prompt: Mutex::default(),
             late: Mutex::default(),
             late_since: Mutex::default(),
