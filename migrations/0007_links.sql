@@ -18,6 +18,8 @@ CREATE TABLE links (
   expires_at {int} NOT NULL
 ) {strict};
 
+CREATE INDEX links_past ON links (expires_at) WHERE state <> 2;
+
 -- The tries of a link, in the writes that begin them.
 CREATE TABLE link_tries (
   link_id {bytes} NOT NULL,

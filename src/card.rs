@@ -347,6 +347,12 @@ pub fn contains_any_number(text: &str) -> bool {
         && digit_runs(text).split('/').any(|run| (13..=19).any(|length| run.as_bytes().windows(length).any(is_number)))
 }
 
+/// A path of the client's own making is not repeated: it may be the number itself.
+pub fn known_path(path: &str) -> &str {
+    let plain = path.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '.' | '1' | '2'));
+    if plain && !contains_any_number(path) { path } else { "" }
+}
+
 /// The digits of a text, joined over spaces and hyphens of any width; a slash for every other character.
 fn digit_runs(text: &str) -> Zeroizing<String> {
     // Never longer than the text: growing would leave a copy behind that is not zeroed.

@@ -135,6 +135,9 @@ async fn forget(app: &App) -> Result<(), Error> {
     // A long past is gone through at once, in small writes.
     while retention::round(app).await? > 0 {}
     while retention::events(app).await? > 0 {}
+    while retention::links(app).await? > 0 {}
+    app.issuer.forget().await?;
+    app.wallet_page.forget().await?;
     while risk::change::forget(&app.db, app.database_now()).await? {}
     while wallet::once::forget(&app.db, app.clock.now()).await? {}
     Ok(())

@@ -222,6 +222,9 @@ async fn run(
     let mut server = axum_server::from_tcp(listener)
         .map_err(Error::internal)?
         .acceptor(axum_server::accept::NoDelayAcceptor::new())
+        .http1_only()
+        // Also for a connection that says nothing at all.
+        .first_request_timeout(HEAD_TIMEOUT)
         .handle(handle);
     server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let service = http::router(app.clone(), probe).into_make_service_with_connect_info::<SocketAddr>();

@@ -36,6 +36,9 @@ pub trait Connector: Send + Sync {
     /// How long its answers are waited for, milliseconds.
     fn deadline_ms(&self) -> u64;
 
+    /// URLs that name the hosts of its pages: a page whose form leads there must tell browsers of them.
+    fn hosts(&self) -> Vec<&str>;
+
     /// Asks for an agreement; the wallet's page, where the browser goes.
     ///
     /// # Errors

@@ -14,6 +14,9 @@ use crate::random::Random;
 /// The path of the wallets' page below the checkout URL; the order's key follows.
 pub const PATH: &str = "/sandbox/wallet";
 
+/// Milliseconds.
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
 #[derive(Clone)]
 pub struct Sandbox {
     books: Db,
@@ -36,6 +39,12 @@ impl Sandbox {
     /// `books`: the sandbox bank's, which has made the table.
     pub fn new(books: Db, checkout: &str, clock: &Clock, random: &Random) -> Sandbox {
         Sandbox { books, checkout: checkout.to_owned(), clock: clock.clone(), random: random.clone() }
+    }
+
+    /// Orders are over after half an hour; a day later nobody asks how they ended.
+    pub async fn forget(&self) -> Result<(), Error> {
+        let sql = "DELETE FROM consents WHERE created_at < $1";
+        self.books.write(vec![Stmt::new(sql, args![self.clock.now() - DAY_MS])]).await.map(drop)
     }
 
     /// By the key in its page's address.
@@ -95,6 +104,10 @@ fn shown(row: &Row) -> Result<Shown, Error> {
 impl Connector for Sandbox {
     fn deadline_ms(&self) -> u64 {
         3_000
+    }
+
+    fn hosts(&self) -> Vec<&str> {
+        vec![&self.checkout]
     }
 
     fn ask<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<String, Error>> {

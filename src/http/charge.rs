@@ -7,7 +7,7 @@ use super::source::{self, Named};
 use super::{fields, shape};
 use crate::acquirer::{Initiator, Reason};
 use crate::app::App;
-use crate::card::{Card, Cvc, Expiry, Pan, PanError, contains_any_number, contains_number};
+use crate::card::{Card, Cvc, Expiry, Pan, PanError, contains_any_number, contains_number, known_path};
 use crate::codes::Code;
 use crate::directory::Merchant;
 use crate::error::{Error, FieldError};
@@ -265,12 +265,6 @@ fn check_texts(body: &Node, pan: Option<&Pan>, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::new(known_path(path), "contains_card_number", message));
         }
     });
-}
-
-/// A path of the client's own making is not repeated: it may be the number itself.
-pub fn known_path(path: &str) -> &str {
-    let plain = path.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '.' | '1' | '2'));
-    if plain && !contains_any_number(path) { path } else { "" }
 }
 
 fn money(body: &Node, merchant: &Merchant, purpose: Purpose) -> Result<Money, Error> {

@@ -48,8 +48,17 @@ pub const LINK_RETURN_URL: &[Field] = &[
 ];
 
 pub const LINK_METHOD: &[Field] = &[
-    optional("type", Kind::OneOf(&["scheme", "googlepay", "applepay", "gcash", "paypay"]), "`scheme` is a card."),
-    optional("store_payment_method", Kind::Bool, "True stores the card when the link is paid."),
+    optional(
+        "type",
+        Kind::OneOf(&["scheme", "googlepay", "applepay", "gcash", "paypay"]),
+        "`scheme`, the default, is a card: its page has the buttons of Google Pay and Apple Pay where they are set up. \
+         `gcash` and `paypay` are paid in the wallet's own page.",
+    ),
+    optional(
+        "store_payment_method",
+        Kind::Bool,
+        "True stores the card, or the wallet's account, when the link is paid.",
+    ),
 ];
 
 pub const LINK: &[Field] = &[

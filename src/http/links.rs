@@ -7,7 +7,7 @@ use super::charge::{address, check_amount, check_urls};
 use super::flow::{Begun, body_text, check_headers, claim, detached};
 use super::{fields, shape};
 use crate::app::App;
-use crate::card::contains_any_number;
+use crate::card::{Scheme, contains_any_number};
 use crate::clock::{Millis, timestamp};
 use crate::codes::Code;
 use crate::db::Written;
@@ -19,6 +19,7 @@ use crate::money::{Currency, Money};
 use crate::pay::links::{self, Link, LinkDetails, Standing};
 use crate::pay::transaction::{Address, ReturnUrl};
 use crate::pay::{Answer, idempotency};
+use crate::wallet::Wallet;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -182,7 +183,9 @@ fn check(call: &Call, body: &Node) -> Result<i64, Error> {
 
 fn link(app: &App, call: &Call, merchant: &Merchant, body: &Node, expires_in: i64) -> Result<Link, Error> {
     let method = body.get("payment_method");
-    if !matches!(method.map(|method| body_text(method, "type")).unwrap_or_default(), "" | "scheme") {
+    let word = method.map(|method| body_text(method, "type")).unwrap_or_default();
+    let account = Scheme::of_wallet(word);
+    if account.is_some() && app.connector(call.caller.live).is_none() || Wallet::parse(word).is_some() {
         return Err(Error::new(Code::Err1015));
     }
     let currency = Currency::parse(body_text(body, "currency"))
@@ -215,6 +218,7 @@ fn link(app: &App, call: &Call, merchant: &Merchant, body: &Node, expires_in: i6
             },
             stores_card: method.and_then(|method| method.get("store_payment_method")).and_then(Node::bool)
                 == Some(true),
+            account_of: account.and_then(Scheme::wallet).map(str::to_owned),
         },
         tries: 0,
         transaction: None,

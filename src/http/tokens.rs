@@ -3,9 +3,9 @@
 use super::answer::{self, About};
 use super::call::{Call, Posted};
 use super::query::Query;
-use super::{charge::known_path, fields, shape};
+use super::{fields, shape};
 use crate::app::App;
-use crate::card::{Expiry, ExpiryError, contains_any_number, contains_number};
+use crate::card::{Expiry, ExpiryError, contains_any_number, contains_number, known_path};
 use crate::codes::Code;
 use crate::error::{Error, FieldError};
 use crate::id::TokenId;

@@ -31,6 +31,6 @@ impl Around {
     pub fn policy(&self) -> Policy<'_> {
         let shop = [&self.urls.success_url, &self.urls.decline_url].into_iter().flatten().map(String::as_str);
         let leads_to = std::iter::once(self.entrance.as_str()).chain(shop).collect();
-        Policy { leads_to, framed_by: &self.framed_by, wallet_scripts: &[] }
+        Policy { leads_to, framed_by: &self.framed_by, ..Policy::default() }
     }
 }

@@ -2,7 +2,7 @@
 //! and goes on to the shop. Opening it again shows how it ended, whenever. It depends on no cookie: what says whose payment
 //! it is stands signed in its address.
 
-use super::patience::Patience;
+use super::patience::{Patience, WAITS};
 use super::shell::{self, Action, Policy, Shell, Told};
 use super::texts::Language;
 use super::visit::result_of;
@@ -16,7 +16,7 @@ use crate::threeds::messages::{CReq, VERSION};
 use askama::Template;
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -36,19 +36,26 @@ pub struct Forward<'a> {
 pub async fn visit(
     State(app): State<App>,
     Path(token): Path<String>,
-    RawQuery(query): RawQuery,
+    method: Method,
     Extension(RequestId(request_id)): Extension<RequestId>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let language = language(&headers);
     let Some(id) = waiting::visitor(&app, &token) else { return not_found(&app, language) };
-    let patience = Patience::new(&app, query.as_deref());
+    // The issuer has sent the browser back, so its word is on the way, if it is not here yet.
+    let returned = method == Method::POST;
+    let patience = Patience::new(&app, query.as_deref().or(returned.then_some(WAITS)));
     let mut found = resume(&app, id, &request_id).await;
     // Another visit makes the payment.
-    while matches!(&found, Ok(found) if found.state == Stands::Pending) && patience.lasts().await {
+    while matches!(&found, Ok(found) if found.state == Stands::Pending || returned && found.state == Stands::Waiting)
+        && patience.lasts().await
+    {
         found = resume(&app, id, &request_id).await;
     }
-    let back = query.as_deref() == Some(waiting::FROM_WALLET);
+    // A wallet may have added words of its own.
+    let words = query.as_deref().unwrap_or_default();
+    let back = words.split('&').any(|word| word.split('=').next() == Some(waiting::FROM_WALLET));
     match found {
         Ok(found) => answer(&app, language, &found, &Visit { path: format!("/checkout/{token}"), back }),
         Err(error) => broken(&app, language, &error, &request_id),
@@ -92,7 +99,7 @@ fn answer(app: &App, language: Language, found: &Transaction, visit: &Visit) -> 
     let urls = &found.details.return_url;
     let back = if found.state.succeeded() { &urls.success_url } else { &urls.decline_url };
     match (found.state, &found.details.waits) {
-        (Stands::Waiting, Some(Waits { step: Step::Challenge { acs_url, server_id, acs_id, window }, .. })) => {
+        (Stands::Waiting, Some(Waits { step: Step::Challenge { acs_url, server_id, acs_id, window, .. }, .. })) => {
             let request = CReq {
                 message_type: "CReq".to_owned(),
                 message_version: VERSION.to_owned(),
@@ -121,7 +128,10 @@ fn answer(app: &App, language: Language, found: &Transaction, visit: &Visit) -> 
 
 fn dressed(app: &App, language: Language, found: &Transaction) -> (Shell, Vec<String>) {
     match app.directory.merchant(found.caller, &found.merchant_id) {
-        Some(merchant) => (Shell::of(app, language, &merchant, found.caller.live), merchant.look.framed_by.clone()),
+        Some(merchant) => {
+            let shell = Shell::of(app, language, &merchant, found.caller.live).paid_with(Some(found.scheme));
+            (shell, merchant.look.framed_by.clone())
+        }
         None => (Shell::plain(app, language), Vec::new()),
     }
 }
@@ -131,7 +141,7 @@ fn challenge(app: &App, language: Language, found: &Transaction, (acs_url, reque
     let message = URL_SAFE_NO_PAD.encode(serde_json::to_vec(request).unwrap_or_default());
     let button = shell.t.challenge.forward;
     let page = Forward { shell: &shell, action: acs_url, field: "creq", message: &message, button };
-    let policy = Policy { leads_to: vec![acs_url], framed_by: &framed_by, wallet_scripts: &[] };
+    let policy = Policy { leads_to: vec![acs_url], leads_on: true, framed_by: &framed_by, ..Policy::default() };
     shell::respond(app, StatusCode::OK, &page, &policy)
 }
 
@@ -148,8 +158,9 @@ fn undecided(app: &App, language: Language, found: &Transaction, url: &str, visi
         actions: vec![Action::link("continue", url, t.forward), Action::post("leave", leave, t.leave).second()],
     };
     let urls = &found.details.return_url;
-    let leads_to = urls.decline_url.as_deref().into_iter().collect();
-    shell::respond(app, StatusCode::OK, &page, &Policy { leads_to, framed_by: &framed_by, wallet_scripts: &[] })
+    // What is left here may have been approved meanwhile.
+    let leads_to = [&urls.success_url, &urls.decline_url].into_iter().flatten().map(String::as_str).collect();
+    shell::respond(app, StatusCode::OK, &page, &Policy { leads_to, framed_by: &framed_by, ..Policy::default() })
 }
 
 fn processing(app: &App, language: Language, found: &Transaction, path: &str) -> Response {

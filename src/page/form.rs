@@ -8,6 +8,7 @@ use crate::card::{Card, Cvc, Expiry, Pan, PanError, contains_any_number, contain
 use crate::clock::Millis;
 use crate::json::control_character;
 use crate::money::{AmountError, Money};
+use crate::pay::charge::CardSource;
 use crate::pay::links::Link;
 use crate::pay::transaction::Address;
 use std::sync::LazyLock;
@@ -73,13 +74,14 @@ const POSTAL: Field = address!(postal_code, 45, false, "billing postal-code", "t
 const ENGLISH: [&Field; 8] = [&COUNTRY, &ADDRESS1, &ADDRESS2, &CITY, &STATE, &POSTAL, &EMAIL, &PHONE];
 const JAPANESE: [&Field; 8] = [&COUNTRY, &POSTAL, &STATE, &CITY, &ADDRESS1, &ADDRESS2, &EMAIL, &PHONE];
 
-/// The texts of a card's section and of the address that the link lacks. The optional ones are asked with the address only.
+/// The texts of a card's section, where it is paid with one, and of the address that the link lacks. The optional ones are
+/// asked with the address only.
 pub fn fields(link: &Link, language: Language) -> Vec<&'static Field> {
     let known = link.details.billing_address.clone().unwrap_or_default();
     let order = if language == Language::Japanese { JAPANESE } else { ENGLISH };
     let asks =
         |field: &&&'static Field| part(&known, field.name).is_none() && (field.required || known.address1.is_none());
-    std::iter::once(&NAME).chain(order.iter().filter(asks).copied()).collect()
+    link.account().is_none().then_some(&NAME).into_iter().chain(order.iter().filter(asks).copied()).collect()
 }
 
 fn part<'a>(address: &'a Address, name: &str) -> Option<&'a str> {
@@ -137,9 +139,23 @@ impl Typed {
 /// A form that can be paid.
 pub struct Payment {
     pub money: Money,
-    pub card: Card,
-    pub cvc: Cvc,
+    pub source: CardSource,
     pub billing_address: Address,
+}
+
+/// A card's numbers as far as they can be read.
+#[derive(Default)]
+struct Numbers {
+    pan: Option<Pan>,
+    expiry: Option<Expiry>,
+    cvc: Option<Cvc>,
+}
+
+impl Numbers {
+    fn card(self, name: String, store: bool) -> Option<CardSource> {
+        let card = Card { pan: self.pan?, expiry: self.expiry?, name };
+        Some(CardSource::Card { card, cvc: Some(self.cvc?), store })
+    }
 }
 
 struct Checks<'a> {
@@ -152,14 +168,13 @@ struct Checks<'a> {
 pub fn check(link: &Link, language: Language, form: &Form, now: Millis) -> (Result<Payment, Vec<Wrong>>, Typed) {
     let mut checks = Checks { form, t: language.texts(), wrong: Vec::new() };
     let money = link.amount().or_else(|| checks.amount(link));
-    let pan = checks.number(link);
-    let expiry = checks.expiry(now);
-    let cvc = checks.cvc(pan.as_ref());
+    let account = link.account();
+    let numbers = if account.is_some() { Numbers::default() } else { checks.numbers(link, now) };
     let mut address = link.details.billing_address.clone().unwrap_or_default();
     let mut typed = Typed::default();
     let mut name = String::new();
     for field in fields(link, language) {
-        let Some(value) = checks.text(field, pan.as_ref()) else { continue };
+        let Some(value) = checks.text(field, numbers.pan.as_ref()) else { continue };
         typed.0.push((field.name, value.clone()));
         if field.name == "name" { name = value } else { fill(&mut address, field.name, value) }
     }
@@ -170,9 +185,14 @@ pub fn check(link: &Link, language: Language, form: &Form, now: Millis) -> (Resu
             typed.0.push((name, value.to_owned()));
         }
     }
-    let payment = match (money, pan, expiry, cvc) {
-        (Some(money), Some(pan), Some(expiry), Some(cvc)) if checks.wrong.is_empty() => {
-            Ok(Payment { money, card: Card { pan, expiry, name }, cvc, billing_address: address })
+    let store = link.details.stores_card;
+    let source = match account {
+        Some(wallet) => Some(CardSource::Account { wallet, store }),
+        None => numbers.card(name, store),
+    };
+    let payment = match (money, source) {
+        (Some(money), Some(source)) if checks.wrong.is_empty() => {
+            Ok(Payment { money, source, billing_address: address })
         }
         _ => Err(checks.wrong),
     };
@@ -220,6 +240,13 @@ impl Checks<'_> {
                 None
             }
         }
+    }
+
+    fn numbers(&mut self, link: &Link, now: Millis) -> Numbers {
+        let pan = self.number(link);
+        let expiry = self.expiry(now);
+        let cvc = self.cvc(pan.as_ref());
+        Numbers { pan, expiry, cvc }
     }
 
     fn number(&mut self, link: &Link) -> Option<Pan> {

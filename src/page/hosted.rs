@@ -157,8 +157,7 @@ impl Visit {
             Err(error) if error.code == Code::Err1014 => return see_other(&self.app, &self.own("/result")),
             // Nothing was recorded, and nothing counts.
             Err(error) if matches!(error.code, Code::Err1011 | Code::Err1015) => {
-                let why = if error.code == Code::Err1011 { t.not_sent } else { t.shop };
-                let lines = vec![why.to_owned()];
+                let lines = vec![now.not_begun(self.language.texts(), error.code == Code::Err1011)];
                 let alert = Alert { title: t.heading, heading: t.heading, lines, fields: Vec::new() };
                 return self.form(&now, StatusCode::OK, typed, Some(alert));
             }
@@ -203,7 +202,7 @@ fn request(shown: &Shown, payment: Payment, visitor: Visitor, request_id: &str) 
         steer: None,
         browser: Some(visitor.browser),
     };
-    (request, CardSource::Card { card: payment.card, cvc: Some(payment.cvc), store: link.details.stores_card })
+    (request, payment.source)
 }
 
 /// The request's texts, as the API would have had them.

@@ -1,12 +1,37 @@
 //! Why a try did not go through, in plain words for the person who pays: a class of codes each, never a code alone. What a
 //! merchant's rule refused says nothing of the rule, and a lost or stolen card is only "unusable".
 
-use super::texts::DeclinedTexts;
+use super::texts::{DeclinedTexts, Texts};
 use crate::codes::Code;
 use crate::pay::transaction::{State, Transaction};
 
 /// `None` for a try that is not declined.
-pub fn of(transaction: &Transaction, t: &'static DeclinedTexts) -> Option<&'static str> {
+pub fn of(transaction: &Transaction, texts: &'static Texts) -> Option<String> {
+    match transaction.scheme.wallet() {
+        Some(_) => of_account(transaction, texts),
+        None => of_card(transaction, &texts.declined).map(str::to_owned),
+    }
+}
+
+/// Of a wallet's account: nobody there has another card or a security code.
+fn of_account(transaction: &Transaction, texts: &'static Texts) -> Option<String> {
+    let t = &texts.account;
+    let why = match transaction.state {
+        State::Reversed => t.reversed,
+        State::NotSent => t.not_sent,
+        State::Declined => match (transaction.code, transaction.response_code) {
+            (Some(Code::Err1009), _) => t.not_confirmed,
+            (Some(Code::Err3006 | Code::Err3016), _) => return Some(texts.declined.amount_range.to_owned()),
+            (Some(code), _) if code.name().starts_with("ERR3") => t.shop,
+            (_, Some(51 | 61 | 65 | 583 | 584 | 832 | 1047)) => t.funds,
+            _ => t.declined,
+        },
+        _ => return None,
+    };
+    Some(why(transaction.scheme.label()))
+}
+
+fn of_card(transaction: &Transaction, t: &'static DeclinedTexts) -> Option<&'static str> {
     match transaction.state {
         State::Reversed => Some(t.reversed),
         State::NotSent => Some(t.not_sent),

@@ -4,11 +4,13 @@ use super::assets;
 use super::patience::WAITS;
 use super::texts::{Language, Texts};
 use crate::app::App;
+use crate::card::Scheme;
 use crate::directory::Merchant;
 use askama::Template;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use std::borrow::Cow;
 
 /// What `layout.html` is filled with.
 pub struct Shell {
@@ -23,6 +25,8 @@ pub struct Shell {
     /// Below `/page/logo/`.
     pub logo: Option<String>,
     pub test: bool,
+    /// The wallet in whose own page it is paid, by its name; `None`: with a card.
+    pub wallet: Option<&'static str>,
     /// The same page in the other language.
     pub other: Option<String>,
     /// No seconds and an address, as `<meta http-equiv="refresh">` has them.
@@ -41,6 +45,7 @@ impl Shell {
             accent: None,
             logo: None,
             test: false,
+            wallet: None,
             other: None,
             refresh: None,
         }
@@ -60,9 +65,20 @@ impl Shell {
         format!("{}/page/{}", self.base, assets::name(name))
     }
 
+    /// Who sees what is typed.
+    pub fn secure(&self) -> String {
+        self.wallet.map_or_else(|| self.t.secure.to_owned(), |wallet| (self.t.account.secure)(wallet))
+    }
+
     /// A path of ours in the page's language: `/HostedPaymentPage/…`.
     pub fn path(&self, path: &str) -> String {
         format!("{}{}{path}", self.base, self.language.prefix())
+    }
+
+    /// What is paid with; a card's scheme changes nothing.
+    #[must_use]
+    pub fn paid_with(self, scheme: Option<Scheme>) -> Shell {
+        Shell { wallet: scheme.filter(|scheme| scheme.wallet().is_some()).map(Scheme::label), ..self }
     }
 
     /// The same path in the other language.
@@ -94,7 +110,7 @@ pub struct Told<'a> {
 pub struct Action {
     pub id: &'static str,
     pub href: String,
-    pub text: &'static str,
+    pub text: Cow<'static, str>,
     /// A button that posts, instead of a link.
     pub post: bool,
     /// The one thing that most people want.
@@ -102,11 +118,11 @@ pub struct Action {
 }
 
 impl Action {
-    pub fn link(id: &'static str, href: impl Into<String>, text: &'static str) -> Action {
-        Action { id, href: href.into(), text, post: false, first: true }
+    pub fn link(id: &'static str, href: impl Into<String>, text: impl Into<Cow<'static, str>>) -> Action {
+        Action { id, href: href.into(), text: text.into(), post: false, first: true }
     }
 
-    pub fn post(id: &'static str, href: impl Into<String>, text: &'static str) -> Action {
+    pub fn post(id: &'static str, href: impl Into<String>, text: impl Into<Cow<'static, str>>) -> Action {
         Action { post: true, ..Action::link(id, href, text) }
     }
 
@@ -125,6 +141,8 @@ impl Action {
 pub struct Policy<'a> {
     /// URLs that its forms may lead to, by redirects too: browsers hold `form-action` against each hop.
     pub leads_to: Vec<&'a str>,
+    /// And to any https page: a bank may send its own pages on to other hosts of its own.
+    pub leads_on: bool,
     /// Origins that may frame it; none by default.
     pub framed_by: &'a [String],
     /// Origins of a wallet's own button script; no page names one yet.
@@ -138,6 +156,9 @@ impl Policy<'_> {
             if !actions.contains(&source) {
                 actions.push(source);
             }
+        }
+        if self.leads_on {
+            actions.push("https:".to_owned());
         }
         let scripts: String = self.wallet_scripts.iter().map(|origin| format!(" {origin}")).collect();
         let frames = if self.framed_by.is_empty() { "'none'".to_owned() } else { self.framed_by.join(" ") };
@@ -235,7 +256,7 @@ mod tests {
             "not a url",
         ];
         let framed = ["https://shop.example".to_owned()];
-        let policy = Policy { leads_to: urls.to_vec(), framed_by: &framed, wallet_scripts: &[] };
+        let policy = Policy { leads_to: urls.to_vec(), framed_by: &framed, ..Policy::default() };
         assert_eq!(
             policy.text(),
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self' \

@@ -49,6 +49,8 @@ pub struct Texts {
     /// The language's own name.
     pub own_name: &'static str,
     pub test_mode: &'static str,
+    /// Behind it, where a card is typed.
+    pub test_cards: &'static str,
     pub secure: &'static str,
     pub back_to_shop: &'static str,
     pub amount: &'static str,
@@ -59,6 +61,7 @@ pub struct Texts {
     pub declined: DeclinedTexts,
     pub told: ToldTexts,
     pub challenge: ChallengeTexts,
+    pub account: AccountTexts,
 }
 
 /// On the way to the issuer and back, and on the sandbox issuer's own page.
@@ -207,4 +210,26 @@ pub struct ToldTexts {
     pub unreadable: &'static str,
     pub unreadable_why: &'static str,
     pub back_to_page: &'static str,
+}
+
+/// Where a payment is confirmed in a wallet's own page; each with the wallet's name.
+pub struct AccountTexts {
+    pub pay: fn(&str) -> String,
+    pub how: fn(&str) -> String,
+    pub secure: fn(&str) -> String,
+    /// With the merchant's name behind the wallet's.
+    pub stores: fn(&str, &str) -> String,
+    /// Why a try was not paid.
+    pub not_confirmed: fn(&str) -> String,
+    pub declined: fn(&str) -> String,
+    pub funds: fn(&str) -> String,
+    pub shop: fn(&str) -> String,
+    pub reversed: fn(&str) -> String,
+    pub not_sent: fn(&str) -> String,
+    /// While it waits there.
+    pub waiting: fn(&str) -> String,
+    pub waiting_why: fn(&str) -> String,
+    pub go_on: fn(&str) -> String,
+    pub again: &'static str,
+    pub settling: fn(&str) -> String,
 }

@@ -38,7 +38,10 @@ pub struct PayPage<'a> {
     sum: Option<(String, &'static str)>,
     reference: Option<&'a str>,
     amount: Option<FieldView>,
+    /// Where it is paid with a card.
     card: Vec<FieldView>,
+    /// What happens where it is paid in a wallet's own page.
+    how: Option<String>,
     billing: Vec<FieldView>,
     typed: &'a Typed,
     stores: Option<String>,
@@ -86,8 +89,16 @@ impl<'a> PayPage<'a> {
             amount: sum.is_none().then(|| amount_view(shell, link, typed, wrong("amount"))),
             card: views.iter().filter(|field| field.name == "name").map(|field| view(&&**field)).collect(),
             billing: views.iter().filter(|field| field.name != "name").map(|field| view(&&**field)).collect(),
-            stores: link.details.stores_card.then(|| (t.form.stores)(&shell.merchant)),
-            pay: if sum.is_some() { (t.form.pay)(written) } else { t.form.pay_typed.to_owned() },
+            how: shell.wallet.map(t.account.how),
+            stores: link.details.stores_card.then(|| match shell.wallet {
+                Some(wallet) => (t.account.stores)(wallet, &shell.merchant),
+                None => (t.form.stores)(&shell.merchant),
+            }),
+            pay: match shell.wallet {
+                Some(wallet) => (t.account.pay)(wallet),
+                None if sum.is_some() => (t.form.pay)(written),
+                None => t.form.pay_typed.to_owned(),
+            },
             shell,
             alert,
             sum,

@@ -2,10 +2,12 @@
 
 use super::form::Typed;
 use super::shell::{Action, Policy, Shell, Told, respond, see_other};
-use super::texts::Language;
+use super::texts::{Language, Texts};
 use super::view::{Alert, PayPage};
 use super::{go_back, reason};
 use crate::app::App;
+use crate::card::Scheme;
+use crate::consent::Connector;
 use crate::directory::Merchant;
 use crate::error::Error;
 use crate::id::{LinkId, RequestId};
@@ -16,6 +18,7 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// One visit to one link's page.
@@ -39,6 +42,15 @@ impl Shown {
     pub fn is_busy(&self) -> bool {
         let stage = self.transaction.as_ref().map(|transaction| transaction.state);
         self.link.standing == Standing::Busy && stage != Some(Stage::Waiting)
+    }
+
+    /// Why a try ended before it began; it is not recorded and does not count.
+    pub fn not_begun(&self, texts: &'static Texts, unreachable: bool) -> String {
+        let (card, account) = (&texts.declined, &texts.account);
+        match self.link.account() {
+            Some(wallet) => (if unreachable { account.not_sent } else { account.shop })(wallet.label()),
+            None => (if unreachable { card.not_sent } else { card.shop }).to_owned(),
+        }
     }
 }
 
@@ -108,8 +120,8 @@ impl Visit {
     /// Why the last try did not go through.
     pub fn declined(&self, shown: &Shown) -> Option<Alert> {
         let t = &self.language.texts().declined;
-        let why = reason::of(shown.transaction.as_ref()?, t)?;
-        let lines = vec![why.to_owned(), (t.left)(shown.link.tries_left())];
+        let why = reason::of(shown.transaction.as_ref()?, self.language.texts())?;
+        let lines = vec![why, (t.left)(shown.link.tries_left())];
         Some(Alert { title: t.heading, heading: t.heading, lines, fields: Vec::new() })
     }
 
@@ -146,30 +158,41 @@ impl Visit {
     /// A try is on its way: this page looks again by itself, also without scripts. What waits for its cardholder can be gone on
     /// with, or given up.
     fn waiting(&self, shown: &Shown) -> Response {
-        let t = &self.language.texts().told;
+        let (t, account) = (&self.language.texts().told, &self.language.texts().account);
         let stage = shown.transaction.as_ref().map(|transaction| transaction.state);
+        let wallet = shown.link.account().map(Scheme::label);
         if stage == Some(Stage::Waiting) {
-            let on = Action::link("continue", self.way_on(shown), t.continue_at_bank);
-            let other = Action::post("other-card", self.own("/other-card"), t.other_card).second();
-            return self.told(Some(shown), StatusCode::OK, t.waiting, t.waiting_why, vec![on, other]);
+            let (on, again) = match wallet {
+                Some(wallet) => ((account.go_on)(wallet).into(), account.again),
+                None => (Cow::from(t.continue_at_bank), t.other_card),
+            };
+            let on = Action::link("continue", self.way_on(shown), on);
+            let other = Action::post("other-card", self.own("/other-card"), again).second();
+            let (heading, why) = match wallet {
+                Some(wallet) => ((account.waiting)(wallet), (account.waiting_why)(wallet)),
+                None => (t.waiting.to_owned(), t.waiting_why.to_owned()),
+            };
+            return self.told(Some(shown), StatusCode::OK, &heading, &why, vec![on, other]);
         }
         let settling = stage == Some(Stage::Unknown);
         let (heading, why) = if settling { (t.settling, t.settling_why) } else { (t.processing, t.processing_why) };
+        let heading = wallet.filter(|_| settling).map_or_else(|| heading.to_owned(), account.settling);
         let result = self.own("/result");
         let shell = self.shell(shown).waiting_for(&result);
         let actions = vec![Action::link("again", result, t.look_again).second()];
-        let page = Told { shell: &shell, heading, lines: vec![why.to_owned()], busy: true, actions };
-        respond(&self.app, StatusCode::OK, &page, &policy(Some(shown)))
+        let page = Told { shell: &shell, heading: &heading, lines: vec![why.to_owned()], busy: true, actions };
+        respond(&self.app, StatusCode::OK, &page, &policy(&self.app, Some(shown)))
     }
 
     fn shell(&self, shown: &Shown) -> Shell {
-        Shell::of(&self.app, self.language, &shown.merchant, shown.link.caller.live).switched_by(&self.path(""))
+        let shell = Shell::of(&self.app, self.language, &shown.merchant, shown.link.caller.live);
+        shell.switched_by(&self.path("")).paid_with(shown.link.account())
     }
 
     pub fn form(&self, shown: &Shown, status: StatusCode, typed: &Typed, alert: Option<Alert>) -> Response {
         let shell = self.shell(shown);
         let page = PayPage::new(&shell, &shown.link, self.own(""), typed, alert);
-        respond(&self.app, status, &page, &policy(Some(shown)))
+        respond(&self.app, status, &page, &policy(&self.app, Some(shown)))
     }
 
     pub fn told(
@@ -185,7 +208,7 @@ impl Visit {
             None => Shell::plain(&self.app, self.language).switched_by(&self.path("")),
         };
         let page = Told { shell: &shell, heading, lines: vec![why.to_owned()], busy: false, actions };
-        respond(&self.app, status, &page, &policy(shown))
+        respond(&self.app, status, &page, &policy(&self.app, shown))
     }
 
     pub fn not_found(&self) -> Response {
@@ -209,14 +232,16 @@ impl Visit {
     }
 }
 
-/// The shop's origins: its forms lead there by a redirect, and browsers hold the policy against that too.
-fn policy(shown: Option<&Shown>) -> Policy<'_> {
+/// The origins of the shop, and of the wallet in whose page it is paid: its forms lead there by a redirect, and browsers hold
+/// the policy against that too.
+fn policy<'a>(app: &'a App, shown: Option<&'a Shown>) -> Policy<'a> {
     let Some(shown) = shown else { return Policy::default() };
     let urls = &shown.link.details.return_url;
-    let leads_to = [&urls.success_url, &urls.decline_url, &urls.cancel_url];
+    let shop = [&urls.success_url, &urls.decline_url, &urls.cancel_url].into_iter().flatten().map(String::as_str);
+    let connector = shown.link.account().and_then(|_| app.connector(shown.link.caller.live));
     Policy {
-        leads_to: leads_to.into_iter().flatten().map(String::as_str).collect(),
+        leads_to: shop.chain(connector.map(Connector::hosts).unwrap_or_default()).collect(),
         framed_by: &shown.merchant.look.framed_by,
-        wallet_scripts: &[],
+        ..Policy::default()
     }
 }

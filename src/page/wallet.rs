@@ -74,7 +74,7 @@ pub async fn decide(
 }
 
 async fn asks(app: &App, shell: Shell, order: &Shown, key: &str) -> Result<Response, Error> {
-    let shell = Shell { test: true, ..shell };
+    let shell = Shell { test: true, ..shell.paid_with(Some(order.wallet)) };
     let page = Asks {
         shell: &shell,
         wallet: order.wallet.label(),

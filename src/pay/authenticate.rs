@@ -29,12 +29,22 @@ pub enum Asked {
 /// # Errors
 /// VAL0002 when the browser could not be sent back: the return URLs are needed here, and only here.
 pub async fn ask(app: &App, request: &ChargeRequest, card: &Card, intent: &Transaction) -> Result<Asked, Error> {
-    let Some(server) = wanted(app, request, card) else { return Ok(Asked::GoOn(None)) };
+    let server = match wanted(app, request, card) {
+        Wanted::No => return Ok(Asked::GoOn(None)),
+        // The merchant's policy is not passed over because nobody can be asked.
+        Wanted::Nobody => return Ok(judged(&request.merchant, Authenticated::unavailable())),
+        Wanted::From(server) => server,
+    };
     need_urls(request)?;
     let message = message(app, request, card, intent);
+    let server_id = message.server_id.clone();
     let answered = app.clock.within(server.deadline_ms(), server.authenticate(message)).await;
     let answer = match answered {
-        Some(Ok(answer)) => answer,
+        Some(Ok(answer)) if answer.server_id == server_id => answer,
+        Some(Ok(_)) => {
+            tracing::error!(request = request.request_id, "the directory answered for another authentication");
+            return Ok(judged(&request.merchant, Authenticated::unavailable()));
+        }
         Some(Err(error)) => {
             tracing::error!(cause = error.cause(), request = request.request_id, "the directory cannot be asked");
             return Ok(judged(&request.merchant, Authenticated::unavailable()));
@@ -46,14 +56,15 @@ pub async fn ask(app: &App, request: &ChargeRequest, card: &Card, intent: &Trans
     };
     let window = request.browser.as_ref().and_then(|browser| browser.window.clone());
     match (answer.status, &answer.acs_url) {
-        (TransStatus::C, Some(acs_url)) => Ok(Asked::Challenge(Waits {
-            until: intent.created_at + waiting::LIMIT_MS,
+        (TransStatus::C, Some(acs_url)) if is_web(acs_url) => Ok(Asked::Challenge(Waits {
+            until: app.database_now() + waiting::LIMIT_MS,
             reason: request.reason,
             fault: request.fault,
             step: Step::Challenge {
                 acs_url: acs_url.clone(),
                 server_id: answer.server_id.clone(),
                 acs_id: answer.acs_id.clone(),
+                directory_id: answer.directory_id.clone(),
                 window: window.unwrap_or_else(|| "05".to_owned()),
             },
         })),
@@ -64,6 +75,9 @@ pub async fn ask(app: &App, request: &ChargeRequest, card: &Card, intent: &Trans
 /// A result that is an end (contract section 5): Y and A go on with their proof, N and R fail, and what could not be
 /// performed is the merchant's to say.
 pub fn judged(merchant: &Merchant, result: Authenticated) -> Asked {
+    // A challenge that leads nowhere, or is still one after its end, is none that could be performed.
+    let status = if result.status == TransStatus::C { TransStatus::U } else { result.status };
+    let result = Authenticated { status, ..result };
     let unavailable = matches!(result.status, TransStatus::U | TransStatus::Other);
     if result.proves() || unavailable && merchant.three_ds.unavailable == Unavailable::Continue {
         Asked::GoOn(Some(result))
@@ -72,13 +86,29 @@ pub fn judged(merchant: &Merchant, result: Authenticated) -> Asked {
     }
 }
 
+enum Wanted<'a> {
+    No,
+    From(&'a dyn Authenticator),
+    /// It is wanted, and no 3DS server is configured for this mode.
+    Nobody,
+}
+
 /// Never for what the merchant does by itself, and only where the cardholder's browser can be sent somewhere (v2).
-fn wanted<'a>(app: &'a App, request: &ChargeRequest, card: &Card) -> Option<&'a dyn Authenticator> {
+fn wanted<'a>(app: &'a App, request: &ChargeRequest, card: &Card) -> Wanted<'a> {
     let possible =
         request.browser.is_some() && request.initiator == Initiator::Customer && request.purpose != Purpose::StoreCard;
-    let server = app.authenticator(request.caller.live).filter(|_| possible)?;
-    let asked = request.steer.is_some() || server.asks(&card.pan);
-    request.merchant.three_ds.when.applies(request.money, asked).then_some(server)
+    let server = app.authenticator(request.caller.live);
+    let asked = request.steer.is_some() || server.is_some_and(|server| server.asks(&card.pan));
+    match server {
+        _ if !(possible && request.merchant.three_ds.when.applies(request.money, asked)) => Wanted::No,
+        Some(server) => Wanted::From(server),
+        None => Wanted::Nobody,
+    }
+}
+
+/// Where a browser may be sent: nothing that would run in it.
+fn is_web(url: &str) -> bool {
+    url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 pub fn need_urls(request: &ChargeRequest) -> Result<(), Error> {

@@ -142,6 +142,11 @@ async fn begin(
     {
         return Err(Error::new(Code::Val0007).retry_after(seconds));
     }
+    if let Some(from) = &instrument.wallet
+        && from.once.seen(&app.db).await?
+    {
+        return Err(wallet::replayed(request, from.wallet));
+    }
     let verdict = judged(app, request, &instrument.means, ip).await?;
     let mut intent = draft(app, request, instrument, acquirer);
     intent.details.risk = verdict.note.kept();
@@ -166,7 +171,10 @@ async fn begin(
         },
     };
     let claim = request.claim.as_ref();
-    let refusal = Refusal { app, merchant: &request.merchant, request_id: &request.request_id, claim, parent: None };
+    // A number that its issuer does not confirm was tried as one that it declines.
+    let rows = if code == Code::Err1009 { instrument.counts_as_declined(app, &intent) } else { Vec::new() };
+    let (merchant, request_id) = (&request.merchant, request.request_id.as_str());
+    let refusal = Refusal { app, merchant, request_id, claim, parent: None, rows };
     Ok(refusal.record(intent, code).await?.map_or(Begun::KeyTaken, Begun::Refused))
 }
 
@@ -287,6 +295,11 @@ async fn write_intent(
                 Some(from) => wallet::replayed(request, from.wallet),
                 None => Error::new(Code::Err1003),
             }),
+        },
+        // Nothing was sent: if it stands, its cardholder can go on.
+        Written::Ambiguous if intent.state == State::Waiting => match store::reread(&app.db, intent.id).await? {
+            Some(found) => Ok(Intent::Written(Box::new(found))),
+            None => Err(Error::internal("the database was lost while a waiting charge was being written")),
         },
         // Never sent: if the intent is there after all, the sweep reverses it.
         Written::Ambiguous => Err(Error::internal("the database was lost while an intent was being written")),

@@ -138,7 +138,7 @@ pub struct ThreeDSecure {
     #[schema(example = "2.2.0")]
     pub version: String,
     pub ds_transaction_id: Option<String>,
-    /// Whether the issuer answers for fraud.
+    /// Whether the issuer answers for fraud with this payment; false where nothing was paid.
     pub liability_shift: bool,
 }
 
@@ -288,7 +288,11 @@ fn envelope(transaction: &Transaction, merchant: &Merchant, status_code: u16) ->
             payment_method: wallet.map_or(transaction.scheme.payment_method(), Wallet::payment_method),
             scheme: transaction.scheme.name(),
             card: card_out(transaction),
-            three_d_secure: transaction.details.three_d_secure.as_ref().map(three_d_secure),
+            three_d_secure: transaction
+                .details
+                .three_d_secure
+                .as_ref()
+                .map(|result| three_d_secure(transaction, result)),
             additional_data: AdditionalData {
                 payment_data_source: PaymentDataSource { r#type: data_source(transaction) },
             },
@@ -314,13 +318,13 @@ fn card_out(transaction: &Transaction) -> Option<CardOut> {
     })
 }
 
-fn three_d_secure(result: &Authenticated) -> ThreeDSecure {
+fn three_d_secure(transaction: &Transaction, result: &Authenticated) -> ThreeDSecure {
     ThreeDSecure {
         status: result.status.name(),
         eci: result.eci.clone(),
         version: result.version.clone(),
         ds_transaction_id: result.directory_id.clone(),
-        liability_shift: result.proves(),
+        liability_shift: result.proves() && transaction.state.succeeded(),
     }
 }
 

@@ -190,8 +190,14 @@ async fn refuse(
     code: Code,
 ) -> Result<Begun, Error> {
     let claim = request.claim.as_ref();
-    let refusal =
-        Refusal { app, merchant: &request.merchant, request_id: &request.request_id, claim, parent: Some(parent) };
+    let refusal = Refusal {
+        app,
+        merchant: &request.merchant,
+        request_id: &request.request_id,
+        claim,
+        parent: Some(parent),
+        rows: Vec::new(),
+    };
     Ok(refusal.record(draft, code).await?.map_or(Begun::KeyTaken, Begun::Refused))
 }
 

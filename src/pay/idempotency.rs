@@ -114,6 +114,13 @@ pub fn ended(id: TransactionId, answer: &Answer, settled: bool) -> Stmt {
     )
 }
 
+/// Part of the write by which a charge that has waited is given up: its redirect leads nowhere new.
+pub fn unanswered(id: TransactionId) -> Stmt {
+    let sql =
+        "UPDATE idempotency SET settled = 0, status = NULL, answer = NULL WHERE transaction_id = $1 AND settled = 2";
+    Stmt::new(sql, args![id])
+}
+
 /// Part of the write that takes a final state back: the key has no final answer any more.
 pub fn reopen(id: TransactionId) -> Stmt {
     let sql = "UPDATE idempotency SET settled = 0, status = NULL, answer = NULL WHERE transaction_id = $1";

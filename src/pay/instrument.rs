@@ -9,8 +9,9 @@ use super::transaction::{State, Transaction};
 use super::wallet::{self, Device, FromWallet};
 use crate::acquirer::{self, Acquirer, Ask, Initiator, Operation, Outcome, StoredCredential};
 use crate::app::App;
-use crate::card::{Card, Cvc, contains_number};
+use crate::card::{Card, Cvc, contains_number, known_path};
 use crate::codes::Code;
+use crate::db::Stmt;
 use crate::error::{Error, FieldError};
 use crate::id::TokenId;
 use crate::json::Node;
@@ -73,6 +74,13 @@ pub async fn bring(app: &App, request: &ChargeRequest, source: CardSource) -> Re
 }
 
 impl Instrument {
+    /// A decline counts against the source of a number that was typed; a stored one has been tried before.
+    pub fn counts_as_declined(&self, app: &App, charge: &Transaction) -> Vec<Stmt> {
+        let ip = risk::public_ip(charge.details.customer_ip.as_deref());
+        let card = self.means.card().filter(|_| self.stored.is_none());
+        card.map(|card| app.risk.declined(charge.caller, &card.pan, ip, app.database_now())).unwrap_or_default()
+    }
+
     /// A device's number: whoever holds the device has been authenticated by it.
     pub fn device(&self) -> Option<&Device> {
         self.wallet.as_ref()?.device.as_ref()
@@ -84,7 +92,7 @@ fn refuse_own_number(body: &Node, card: &Card) -> Result<(), Error> {
     body.each_text("", &mut |path, text| {
         if contains_number(text, &card.pan) {
             let message = "This text contains the card's number. Remove it: it would be stored in the clear.";
-            wrong.push(FieldError::new(path, "contains_card_number", message));
+            wrong.push(FieldError::new(known_path(path), "contains_card_number", message));
         }
     });
     if wrong.is_empty() { Ok(()) } else { Err(Error::fields(wrong)) }
@@ -131,11 +139,8 @@ pub async fn send(
 pub fn ended(app: &App, request: &ChargeRequest, instrument: &Instrument, after: &Transaction) -> Result<Extra, Error> {
     match after.state {
         State::Approved => approved(app, request, instrument, after),
-        State::Declined if instrument.stored.is_none() => {
-            let ip = risk::public_ip(request.details.customer_ip.as_deref());
-            let counted = |card: &Card| app.risk.declined(request.caller, &card.pan, ip, app.database_now());
-            let rows = instrument.means.card().map(counted).unwrap_or_default();
-            Ok(Extra { rows, answer: None })
+        State::Declined if instrument.stored.is_none() && !after.unreached() => {
+            Ok(Extra { rows: instrument.counts_as_declined(app, after), answer: None })
         }
         State::NotSent => {
             let rows = instrument.wallet.iter().map(|from| from.once.give_back()).collect();

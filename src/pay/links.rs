@@ -3,6 +3,7 @@
 
 use super::transaction::{Address, ReturnUrl, State, Transaction};
 use crate::app::App;
+use crate::card::Scheme;
 use crate::clock::Millis;
 use crate::db::{Row, Stmt, Written, args};
 use crate::directory::Caller;
@@ -40,9 +41,12 @@ pub struct LinkDetails {
     pub billing_address: Option<Address>,
     pub shipping_address: Option<Address>,
     pub return_url: ReturnUrl,
-    /// The card is stored when it is paid.
+    /// The card, or the wallet's agreement, is stored when it is paid.
     #[serde(default)]
     pub stores_card: bool,
+    /// The word of the wallet in whose own page it is paid; `None`: with a card.
+    #[serde(default)]
+    pub account_of: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -66,6 +70,11 @@ pub struct Link {
 impl Link {
     pub fn amount(&self) -> Option<Money> {
         self.amount_minor.map(|minor| Money { minor, currency: self.currency })
+    }
+
+    /// The wallet in whose own page it is paid.
+    pub fn account(&self) -> Option<Scheme> {
+        self.details.account_of.as_deref().and_then(Scheme::of_wallet)
     }
 
     /// Whether a try may begin now.
@@ -193,6 +202,9 @@ fn tried(link: LinkId, transaction: TransactionId) -> Stmt {
 pub fn ended(after: &Transaction) -> Option<Stmt> {
     let link = after.details.link?;
     let sql = match after.state {
+        State::Declined if after.unreached() => {
+            "UPDATE links SET state = 1, tries = tries - 1 WHERE id = $1 AND transaction_id = $2 AND state = 2"
+        }
         State::Approved => "UPDATE links SET state = 3 WHERE id = $1 AND transaction_id = $2 AND state = 2",
         State::Declined | State::Reversed => {
             "UPDATE links SET state = CASE WHEN tries >= 3 THEN 4 ELSE 1 END \

@@ -159,6 +159,10 @@ pub fn given_up(app: &App, before: &Transaction, after: &Transaction) -> Vec<Stm
     let mut rows = vec![store::update(before, after)];
     rows.extend(parent::unknown(after));
     rows.push(jobs::enqueue(JobKind::Recover, after.id, app.database_now()));
+    if after.details.waits.is_some() {
+        // The redirect is no answer any more.
+        rows.push(idempotency::unanswered(after.id));
+    }
     rows
 }
 

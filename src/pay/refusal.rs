@@ -6,7 +6,7 @@ use super::transaction::{State, Transaction};
 use super::{Answer, envelope, links, outcome, store};
 use crate::app::App;
 use crate::codes::Code;
-use crate::db::Written;
+use crate::db::{Stmt, Written};
 use crate::directory::Merchant;
 use crate::error::Error;
 
@@ -30,11 +30,13 @@ pub struct Refusal<'a> {
     pub claim: Option<&'a Claim>,
     /// What was to follow it.
     pub parent: Option<&'a Transaction>,
+    /// What else is written with it.
+    pub rows: Vec<Stmt>,
 }
 
 impl Refusal<'_> {
     /// The key's final answer. `None` when another request has taken the key. No card is kept.
-    pub async fn record(&self, draft: Transaction, code: Code) -> Result<Option<Answer>, Error> {
+    pub async fn record(self, draft: Transaction, code: Code) -> Result<Option<Answer>, Error> {
         let refused = refused(draft, code);
         let answer = envelope::answer(&refused, self.merchant, self.request_id);
         let mut writes = Vec::with_capacity(7);
@@ -49,6 +51,7 @@ impl Refusal<'_> {
             writes.push(claim.answered_at_once(refused.id, &answer));
         }
         writes.extend(outcome::news(self.app, &refused, self.parent));
+        writes.extend(self.rows);
         match self.app.db.write(writes).await? {
             Written::Applied(rows) => {
                 self.app.nudge.notify_one();

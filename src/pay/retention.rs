@@ -1,8 +1,8 @@
-//! A payment's own sealed card is erased at the end of its window (contract section 6): 400 days after the payment, when no
+//! What is kept for 400 days. A payment's own sealed card is erased at the end of its window (contract section 6): 400 days after the payment, when no
 //! refund or dispute can need it any more (PCI DSS 3.2.1).
 
 use crate::app::App;
-use crate::db::{Stmt, args};
+use crate::db::{Stmt, Written, args};
 use crate::error::Error;
 use crate::webhook;
 
@@ -15,6 +15,21 @@ const SEEN_AT_ONCE: i64 = 1_000;
 /// The feed goes as far back as the cards; how many events this round forgot.
 pub async fn events(app: &App) -> Result<usize, Error> {
     webhook::forget(&app.db, app.clock.now() - WINDOW_MS).await
+}
+
+/// Links to the payment page go when they have been over for as long, with the addresses in them; how many went this round. One
+/// whose try has no known result stays.
+pub async fn links(app: &App) -> Result<usize, Error> {
+    let end = app.clock.now() - WINDOW_MS;
+    let tries = "DELETE FROM link_tries WHERE link_id IN \
+                 (SELECT id FROM links WHERE state <> 2 AND expires_at < $1 ORDER BY expires_at LIMIT $2)";
+    let links = "DELETE FROM links WHERE id IN \
+                 (SELECT id FROM links WHERE state <> 2 AND expires_at < $1 ORDER BY expires_at LIMIT $2) RETURNING number";
+    let writes = vec![Stmt::new(tries, args![end, SEEN_AT_ONCE]), Stmt::new(links, args![end, SEEN_AT_ONCE])];
+    match app.db.write(writes).await? {
+        Written::Applied(rows) => Ok(rows.len()),
+        Written::GuardFailed(_) | Written::Ambiguous => Ok(0),
+    }
 }
 
 /// Erases the next cards that are past their window; how many payments it has gone through. A mark of how far it has come is

@@ -42,9 +42,10 @@ pub fn apply(transaction: &Transaction, event: Event) -> Result<Transaction, Con
         (State::Pending, Event::Declined { response_code }) => decline(&mut next, response_code),
         (State::Unknown, Event::Declined { response_code }) if !charge => decline(&mut next, response_code),
         (State::Pending, Event::NotSent) => {
-            // Of one that has waited the id was told: its end has to be seen.
-            next.state = if next.details.waits.is_some() { State::Declined } else { State::NotSent };
-            next.code = Some(Code::Err1011);
+            // Of one that has waited the id was told: its end has to be seen, as one of those that are recorded (contract 10).
+            let told = next.details.waits.is_some();
+            next.state = if told { State::Declined } else { State::NotSent };
+            next.code = Some(if told { Code::Err1000 } else { Code::Err1011 });
             next.response_code = Some(91);
         }
         (State::Pending, Event::NoAnswer) => {

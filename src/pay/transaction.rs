@@ -154,9 +154,10 @@ pub enum Step {
     /// The issuer asks the cardholder.
     Challenge {
         acs_url: String,
-        /// The 3DS server's and the issuer's ids of the authentication.
+        /// The 3DS server's, the issuer's and the directory's ids of the authentication.
         server_id: String,
         acs_id: String,
+        directory_id: String,
         /// `challengeWindowSize`, `01` to `05`.
         window: String,
     },
@@ -238,6 +239,13 @@ pub struct Transaction {
 }
 
 impl Transaction {
+    /// Nothing of it is known to have reached a bank that could decide: it is nobody's fault, and counts against nobody. After a
+    /// wait such an end is recorded as a decline with 91.
+    pub fn unreached(&self) -> bool {
+        let waited = self.details.waits.is_some() && self.state == State::Declined;
+        self.state == State::NotSent || waited && self.response_code == Some(91)
+    }
+
     /// A purchase, an authorization or a verification, not what follows one.
     pub fn is_charge(&self) -> bool {
         self.parent.is_none()

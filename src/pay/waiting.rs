@@ -22,7 +22,6 @@ use crate::id::TransactionId;
 use crate::jobs::{self, Job};
 use crate::json::Node;
 use crate::threeds::Authenticated;
-use crate::threeds::messages::TransStatus;
 use crate::vault::{Bound, Owner};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -93,23 +92,21 @@ pub async fn resume(app: &App, id: TransactionId, request_id: &str) -> Result<Tr
     let found = current(app, id).await?;
     let Some(waits) = found.details.waits.clone().filter(|_| found.state == State::Waiting) else { return Ok(found) };
     if app.database_now() >= waits.until {
-        return give_up(app, &found, Code::Err1009, request_id, None).await;
+        return give_up(app, &found, Code::Err1009, request_id, End::default()).await;
     }
     let merchant = merchant(app, &found)?;
     match &waits.step {
-        Step::Challenge { server_id, .. } => {
-            let Some(result) = result(app, &found, server_id).await? else { return Ok(found) };
+        Step::Challenge { .. } => {
+            let Some(result) = result(app, &found, &waits.step).await? else { return Ok(found) };
             match authenticate::judged(&merchant, result) {
                 Asked::GoOn(proof) => go_on(app, &found, Came { proof, agreement: None }, &waits, request_id).await,
-                Asked::Failed(result) => {
-                    give_up(app, &with_result(&found, Some(result)), Code::Err1009, request_id, None).await
-                }
+                Asked::Failed(result) => failed(app, &with_result(&found, Some(result)), request_id).await,
                 Asked::Challenge(_) => Ok(found),
             }
         }
         Step::Consent { .. } => match consented(app, &found).await? {
             Consent::Waiting => Ok(found),
-            Consent::Refused => give_up(app, &found, Code::Err1009, request_id, None).await,
+            Consent::Refused => give_up(app, &found, Code::Err1009, request_id, End::default()).await,
             Consent::Given(agreement) => {
                 let agreement = Some(Zeroizing::new(agreement));
                 go_on(app, &found, Came { proof: None, agreement }, &waits, request_id).await
@@ -150,7 +147,7 @@ pub async fn consent(app: &App, request: &ChargeRequest, intent: &Transaction) -
             return Err(Error::new(Code::Err1011));
         }
     };
-    let until = intent.created_at + LIMIT_MS;
+    let until = app.database_now() + LIMIT_MS;
     Ok(Waits { until, reason: request.reason, fault: request.fault, step: Step::Consent { url } })
 }
 
@@ -167,14 +164,24 @@ async fn current(app: &App, id: TransactionId) -> Result<Transaction, Error> {
 }
 
 /// `None` while the cardholder is being asked, and when the 3DS server cannot be asked now: the browser may try again.
-async fn result(app: &App, found: &Transaction, server_id: &str) -> Result<Option<Authenticated>, Error> {
+async fn result(app: &App, found: &Transaction, step: &Step) -> Result<Option<Authenticated>, Error> {
+    let Step::Challenge { server_id, acs_id, directory_id, .. } = step else { return Ok(None) };
     let server = app.authenticator(found.caller.live);
     let server = server.ok_or_else(|| Error::internal("no 3DS server is configured for this payment's mode"))?;
-    let asked = app.clock.within(server.deadline_ms(), server.result(server_id)).await;
-    let result = asked.ok_or_else(|| Error::internal("the 3DS server did not answer in time"))??;
-    // A challenge that is still one after its end is none that could be performed.
-    let ended = |status| if status == TransStatus::C { TransStatus::U } else { status };
-    Ok(result.map(|result| Authenticated { status: ended(result.status), ..Authenticated::of_result(&result) }))
+    let result = match app.clock.within(server.deadline_ms(), server.result(server_id)).await {
+        Some(Ok(Some(result))) => result,
+        Some(Ok(None)) => return Ok(None),
+        failed => {
+            let cause = failed.and_then(Result::err).map_or("no answer in time".to_owned(), |e| e.cause().to_owned());
+            tracing::error!(cause, transaction = %found.id, "the 3DS server cannot be asked how a challenge ended");
+            return Ok(None);
+        }
+    };
+    let same = (&result.server_id, &result.acs_id, &result.directory_id) == (server_id, acs_id, directory_id);
+    if !same {
+        tracing::error!(transaction = %found.id, "the 3DS server answered for another authentication");
+    }
+    Ok(Some(if same { Authenticated::of_result(&result) } else { Authenticated::unavailable() }))
 }
 
 fn with_result(found: &Transaction, result: Option<Authenticated>) -> Transaction {
@@ -193,7 +200,7 @@ async fn go_on(
 ) -> Result<Transaction, Error> {
     let acquirer = app.steered(found.caller.live, waits.fault).ok_or_else(|| Error::new(Code::Err1015))?;
     let Some(instrument) = instrument(app, found, came.agreement).await? else {
-        return give_up(app, found, Code::Err1003, request_id, None).await;
+        return give_up(app, found, Code::Err1009, request_id, End::default()).await;
     };
     let settle_after = outcome::settle_after(app, acquirer.abilities().deadline_ms);
     let intent = apply(&with_result(found, came.proof), Event::Resumed { settle_after })
@@ -208,7 +215,7 @@ async fn go_on(
         Written::Applied(_) => {}
         Written::GuardFailed(0) => return current(app, found.id).await,
         // The token was deleted between our two looks.
-        Written::GuardFailed(_) => return give_up(app, found, Code::Err1003, request_id, None).await,
+        Written::GuardFailed(_) => return give_up(app, found, Code::Err1009, request_id, End::default()).await,
         // Never sent: if the intent is there after all, the sweep reverses it.
         Written::Ambiguous => return Err(Error::internal("the database was lost while an intent was being written")),
     }
@@ -270,9 +277,24 @@ fn request(merchant: Arc<Merchant>, intent: &Transaction, waits: &Waits, request
     }
 }
 
+/// The issuer does not confirm: a number that was typed counts as one that was declined.
+async fn failed(app: &App, found: &Transaction, request_id: &str) -> Result<Transaction, Error> {
+    let instrument = instrument(app, found, None).await?;
+    let rows = instrument.map(|instrument| instrument.counts_as_declined(app, found)).unwrap_or_default();
+    give_up(app, found, Code::Err1009, request_id, End { rows, job: None }).await
+}
+
 /// The cardholder wants to pay otherwise: ends it as the end of its time would.
 pub async fn abandon(app: &App, found: &Transaction, request_id: &str) -> Result<Transaction, Error> {
-    give_up(app, found, Code::Err1009, request_id, None).await
+    give_up(app, found, Code::Err1009, request_id, End::default()).await
+}
+
+/// What an end without a bank is written with.
+#[derive(Default)]
+struct End<'a> {
+    rows: Vec<Stmt>,
+    /// The job that ends it.
+    job: Option<&'a Job>,
 }
 
 /// It ends without having been sent to a bank. The transaction as it stands then: another may have been faster.
@@ -281,7 +303,7 @@ async fn give_up(
     found: &Transaction,
     code: Code,
     request_id: &str,
-    job: Option<&Job>,
+    end: End<'_>,
 ) -> Result<Transaction, Error> {
     let Ok(after) = apply(found, Event::GivenUp(code)) else { return current(app, found.id).await };
     let merchant = merchant(app, found)?;
@@ -289,7 +311,8 @@ async fn give_up(
     let mut writes: Vec<Stmt> = outcome::rows(app, &merchant, found, &after, None);
     writes.push(store::note(&after)?);
     writes.push(idempotency::ended(after.id, &answer, true));
-    writes.push(job.map_or_else(|| jobs::remove(jobs::Kind::Abandon, after.id), Job::done));
+    writes.push(end.job.map_or_else(|| jobs::remove(jobs::Kind::Abandon, after.id), Job::done));
+    writes.extend(end.rows);
     match app.db.write(writes).await? {
         Written::Applied(_) => {
             app.nudge.notify_one();
@@ -311,5 +334,5 @@ pub async fn lapse(app: &App, job: &Job) -> Result<(), Error> {
         return Ok(());
     };
     let request_id = crate::id::request_id(app.clock.now(), &app.random);
-    give_up(app, &found, Code::Err1009, &request_id, Some(job)).await.map(drop)
+    give_up(app, &found, Code::Err1009, &request_id, End { rows: Vec::new(), job: Some(job) }).await.map(drop)
 }

@@ -10,6 +10,8 @@ pub use steer::{STEERS, Steer};
 use crate::acquirer::{Authentication, BoxFuture};
 use crate::card::{Pan, Scheme};
 use crate::error::Error;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use messages::{ARes, RReq, TransStatus};
 use serde::{Deserialize, Serialize};
 
@@ -81,9 +83,16 @@ impl Authenticated {
         }
     }
 
-    /// Whether the issuer, or the scheme in its stead, stands for the cardholder: Y and A with their proof.
+    /// Whether the issuer, or the scheme in its stead, stands for the cardholder: Y and A with the ECI that says so, and the
+    /// proof of 20 bytes.
     pub fn proves(&self) -> bool {
-        matches!(self.status, TransStatus::Y | TransStatus::A) && self.eci.is_some() && self.cavv.is_some()
+        let says = match self.status {
+            TransStatus::Y => ["05", "02"],
+            TransStatus::A => ["06", "01"],
+            _ => return false,
+        };
+        let cavv = self.cavv.as_ref().and_then(|text| BASE64.decode(text).ok());
+        self.eci.as_deref().is_some_and(|eci| says.contains(&eci)) && cavv.is_some_and(|bytes| bytes.len() == 20)
     }
 
     /// For the acquirer: only what proves something is sent.
@@ -121,11 +130,14 @@ mod tests {
             directory_id: text("ds"),
         };
         for status in [TransStatus::Y, TransStatus::A] {
-            assert!(made(status, text("AAAA")).for_acquirer().is_some());
+            let proof = text("AAABBJg0VhI0VniQEjRWAAAAAAA=");
+            assert!(made(status, proof.clone()).for_acquirer().is_some());
+            assert!(Authenticated { eci: text("07"), ..made(status, proof) }.for_acquirer().is_none(), "no shift");
+            assert!(made(status, text("AAAA")).for_acquirer().is_none(), "three bytes");
             assert!(made(status, None).for_acquirer().is_none(), "a status without its proof");
         }
         for status in [TransStatus::N, TransStatus::U, TransStatus::R, TransStatus::C, TransStatus::Other] {
-            assert!(made(status, text("AAAA")).for_acquirer().is_none());
+            assert!(made(status, text("AAABBJg0VhI0VniQEjRWAAAAAAA=")).for_acquirer().is_none());
         }
         assert_eq!(eci(Scheme::Mastercard, TransStatus::Y), "02");
         assert_eq!(eci(Scheme::Jcb, TransStatus::A), "06");

@@ -21,8 +21,14 @@ pub const ISSUER_PATH: &str = "/sandbox/issuer";
 /// The name of the AReq's extension that says how the directory is to answer.
 pub const STEER: &str = "fuda-sandbox";
 
+/// Longer than any AReq of ours: its texts have limits of their own.
+const LONGEST: usize = 64 * 1024;
+
 /// The code that the issuer refuses; any other six digits pass.
 const WRONG_CODE: &str = "000000";
+
+/// Milliseconds.
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 #[derive(Clone)]
 pub struct Sandbox {
@@ -107,6 +113,12 @@ impl Sandbox {
             Written::Applied(_) => Ok(()),
             Written::GuardFailed(_) | Written::Ambiguous => Err(Error::internal("the sandbox issuer lost its books")),
         }
+    }
+
+    /// Challenges are over after half an hour; a day later nobody asks how they ended.
+    pub async fn forget(&self) -> Result<(), Error> {
+        let sql = "DELETE FROM authentications WHERE created_at < $1";
+        self.books.write(vec![Stmt::new(sql, args![self.clock.now() - DAY_MS])]).await.map(drop)
     }
 
     /// The challenge that a CReq asks for; `None` when there is none.
@@ -213,7 +225,9 @@ impl Authenticator for Sandbox {
     fn authenticate<'a>(&'a self, request: AReq) -> BoxFuture<'a, Result<ARes, Error>> {
         Box::pin(async move {
             // The number is in it.
-            let message = Zeroizing::new(serde_json::to_vec(&request).map_err(Error::internal)?);
+            // It does not grow: growing would leave copies behind that nobody zeroes.
+            let mut message = Zeroizing::new(Vec::with_capacity(LONGEST));
+            serde_json::to_writer(&mut *message, &request).map_err(Error::internal)?;
             let answer = self.direct(&message).await?;
             serde_json::from_slice(&answer).map_err(|_| Error::internal("an ARes cannot be read"))
         })

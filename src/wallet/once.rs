@@ -31,6 +31,11 @@ impl Once {
         Stmt::new(sql, args![self.digest, self.expires_at]).exactly(1)
     }
 
+    /// Whether it was charged before: asked before anybody else is. The judge is [`Once::insert`].
+    pub async fn seen(&self, db: &Db) -> Result<bool, Error> {
+        Ok(!db.rows("SELECT 1 FROM wallet_tokens WHERE digest = $1", args![self.digest]).await?.is_empty())
+    }
+
     /// Part of the write that ends a charge that was never sent: the same token may be sent again.
     pub fn give_back(&self) -> Stmt {
         Stmt::new("DELETE FROM wallet_tokens WHERE digest = $1", args![self.digest])

@@ -36,7 +36,7 @@ impl Default for Habits {
 pub struct Visitor {
     pub window: Client,
     driver: Child,
-    browser: u64,
+    browser: Option<u64>,
     pub profile: PathBuf,
     /// What the browser asked the network for, as far as chromedriver was asked for it.
     pub(crate) requests: Mutex<Vec<Value>>,
@@ -44,15 +44,8 @@ pub struct Visitor {
 
 impl Drop for Visitor {
     fn drop(&mut self) {
-        self.leave();
-        // The browser's helpers write to it for a moment longer, and make it again.
-        for _ in 0..40 {
-            std::fs::remove_dir_all(&self.profile).ok();
-            std::thread::sleep(Duration::from_millis(50));
-            if !self.profile.exists() {
-                break;
-            }
-        }
+        self.end("-KILL");
+        std::fs::remove_dir_all(&self.profile).ok();
     }
 }
 
@@ -73,23 +66,32 @@ impl Visitor {
             driver.wait().ok();
             panic!("no browser: {error}");
         });
-        let browser = window.capabilities().and_then(|made| made["goog:processID"].as_u64()).unwrap();
+        let browser = window.capabilities().and_then(|made| made["goog:processID"].as_u64());
         let visitor = Visitor { window, driver, browser, profile, requests: Mutex::new(Vec::new()) };
         visitor.screen(1000, 800).await;
         visitor
     }
 
-    /// Ends the browser; what it wrote to its profile stays until the visitor is dropped.
+    /// Closes the browser, which writes to its profile what belongs there; that stays until the visitor is dropped.
     pub fn leave(&mut self) {
-        // Asked first, so that what belongs on the disk goes there.
-        for (signal, tries) in [("-TERM", 40), ("-KILL", 40)] {
-            let browser = self.browser.to_string();
-            Command::new("kill").args([signal, &browser]).stderr(Stdio::null()).status().ok();
-            for _ in 0..tries {
-                if !running(self.browser) {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(50));
+        self.end("-TERM");
+    }
+
+    /// The browser by `signal`, and if that is of no use by force; then its helpers, which write to the profile for a moment
+    /// longer.
+    fn end(&mut self, signal: &str) {
+        // Once: an id that is free again may be somebody else's.
+        let Some(browser) = self.browser.take() else { return };
+        let family = family(browser);
+        for (signal, process) in [(signal, &family[..1]), ("-KILL", &family[..])] {
+            let ids: Vec<String> = process.iter().filter(|id| running(**id)).map(u64::to_string).collect();
+            if !ids.is_empty() {
+                Command::new("kill").arg(signal).args(&ids).stderr(Stdio::null()).status().ok();
+            }
+            let mut tries = 0;
+            while tries < 100 && process.iter().any(|id| running(*id)) {
+                std::thread::sleep(Duration::from_millis(20));
+                tries += 1;
             }
         }
         self.driver.kill().ok();
@@ -167,7 +169,8 @@ impl Visitor {
     /// The page's own size in CSS pixels.
     pub async fn screen(&self, width: u32, height: u32) {
         let phone = width < 500;
-        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone});
+        let size = json!({"width": width, "height": height, "screenWidth": width, "screenHeight": height,
+            "deviceScaleFactor": 1, "mobile": phone});
         self.cdp("Emulation.setDeviceMetricsOverride", size).await;
     }
 
@@ -180,10 +183,31 @@ impl Visitor {
     }
 }
 
+/// State and parent, as Linux has them.
+fn process(id: u64) -> Option<(char, u64)> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let mut words = status.rsplit_once(") ")?.1.split(' ');
+    Some((words.next()?.chars().next()?, words.next()?.parse().ok()?))
+}
+
+/// A zombie that nobody waits for has ended too.
 fn running(id: u64) -> bool {
-    // A zombie that nobody waits for has ended too.
-    let status = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    status.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    process(id).is_some_and(|(state, _)| state != 'Z')
+}
+
+/// A process and all below it.
+fn family(first: u64) -> Vec<u64> {
+    let names = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = names.filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok());
+    let parents: Vec<(u64, u64)> = ids.filter_map(|id| Some((id, process(id)?.1))).collect();
+    let mut found = vec![first];
+    let mut at = 0;
+    while at < found.len() {
+        let next = found[at];
+        found.extend(parents.iter().filter(|(_, parent)| *parent == next).map(|(id, _)| *id));
+        at += 1;
+    }
+    found
 }
 
 fn wishes(habits: &Habits, profile: &std::path::Path) -> Value {
@@ -199,6 +223,7 @@ fn wishes(habits: &Habits, profile: &std::path::Path) -> Value {
         "--disable-sync",
         "--disable-dev-shm-usage",
         "--disable-breakpad",
+        "--disable-extensions",
         &profile,
     ];
     json!({
@@ -207,6 +232,9 @@ fn wishes(habits: &Habits, profile: &std::path::Path) -> Value {
         "goog:chromeOptions": {
             "args": args,
             "prefs": {
+                // Not the page of new tabs, which is a heavy one.
+                "session.restore_on_startup": 4,
+                "session.startup_urls": ["about:blank"],
                 "intl.accept_languages": habits.language,
                 "profile.managed_default_content_settings.javascript": if habits.javascript { 1 } else { 2 },
             },

@@ -3,7 +3,7 @@
 use crate::authentication::Does;
 use crate::chromium::{Habits, Visitor};
 use crate::paying::{SILENT, japanese};
-use crate::scene::{CHALLENGED, DECLINED, GOOD, Scene};
+use crate::scene::{CHALLENGED, DECLINED, GOOD, Link, Scene};
 use crate::world::Engine;
 use fantoccini::key::Key;
 use serde_json::{Value, json};
@@ -110,6 +110,7 @@ async fn every_state(engine: Engine, language: &'static str, changes: Value) {
         changes
     };
     let visitor = &scene.visitor;
+    let short = scene.link(with(json!({"expires_in": 1}))).await;
     let link = scene.link(changes.clone()).await;
     visitor.opens(&link.url).await;
     good(visitor, "form").await;
@@ -132,15 +133,15 @@ async fn every_state(engine: Engine, language: &'static str, changes: Value) {
     visitor.arrives(&scene.shop.base).await;
     visitor.opens(&link.url).await;
     good(visitor, "cancelled").await;
-    let more = json!({"amount": null, "billing_address": null, "expires_in": 3,
+    let more = json!({"amount": null, "billing_address": null,
         "payment_method": {"type": "scheme", "store_payment_method": true}});
     let link = scene.link(with(more)).await;
     // Without an address the link is an English one.
     let url = if language == "ja" { link.url.replace("/Hosted", "/jp/Hosted") } else { link.url };
     visitor.opens(&url).await;
     good(visitor, "everything is asked").await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    visitor.opens(&url).await;
+    visitor.opens(&short.url).await;
+    assert!(visitor.has("#told").await, "more than a second has gone by");
     good(visitor, "expired").await;
     visitor.opens(&format!("{}x", &url[..url.len() - 1])).await;
     good(visitor, "not found").await;
@@ -150,25 +151,28 @@ async fn every_state(engine: Engine, language: &'static str, changes: Value) {
 /// In another tab of a payment that is on its way. The page asks for the result at once, and chromedriver would wait for that
 /// with it: so what it shows is looked at in a copy that asks nothing.
 pub async fn while_it_is_processed(engine: Engine) {
+    let scene = Scene::new(engine, Habits::default()).await;
+    let (visitor, http, base) = (&scene.visitor, &scene.world.http, &scene.world.server.base);
+    visitor.screen(320, 640).await;
+    let form = [("number", SILENT), ("expiry", "12/40"), ("cvc", "123"), ("name", "HANAKO YAMADA")];
+    let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     for (language, changes) in [("ja", japanese()), ("en", json!({}))] {
-        let scene = Scene::new(engine, Habits { language, ..Habits::default() }).await;
-        let (visitor, http) = (&scene.visitor, &scene.world.http);
         let link = scene.link(changes).await;
-        let form = [("number", SILENT), ("expiry", "12/40"), ("cvc", "123"), ("name", "HANAKO YAMADA")];
-        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let sent = http.post(&link.url).header("content-type", "application/x-www-form-urlencoded").body(form);
+        let sent = http.post(&link.url).header("content-type", "application/x-www-form-urlencoded").body(form.clone());
         let paying = tokio::spawn(sent.send());
         tokio::time::sleep(Duration::from_millis(500)).await;
         let html = http.get(&link.url).send().await.unwrap().text().await.unwrap();
-        let base = &scene.world.server.base;
         let path = &link.url[base.len()..];
         let asks = format!("<meta http-equiv=\"refresh\" content=\"0;url={path}/result?wait\">");
         assert!(html.contains(&asks), "{html}");
         scene.shop.shows("/copy", &html.replace(&asks, &format!("<base href=\"{base}/\">")));
-        visitor.screen(320, 640).await;
         visitor.opens(&scene.shop.url("/copy")).await;
         visitor.sees("#told .spinner").await;
         visitor.picture(&format!("processing-{language}"), false).await;
+        let turns = "return getComputedStyle(document.querySelector('.spinner')).animationName";
+        assert_eq!(visitor.runs(turns).await, "turn");
+        visitor.prefers("light", "reduce").await;
+        assert_eq!(visitor.runs(turns).await, "none");
         good(visitor, "processing").await;
         // The page itself goes on by itself.
         visitor.opens(&link.url).await;
@@ -210,13 +214,46 @@ pub async fn good(visitor: &Visitor, state: &str) {
     assert_eq!(visitor.overhang().await, 0, "{state} is wider than the screen");
 }
 
+/// In a frame of the shop's, once its merchant has said so, with the bank's page inside too; and in the merchant's colour.
+pub async fn framed_where_it_may_be(engine: Engine) {
+    let scene = Scene::new(engine, Habits::default()).await;
+    let (visitor, link) = (&scene.visitor, scene.link(json!({})).await);
+    let frame = format!("<iframe title=Pay src='{}' width=400 height=900></iframe>", link.url);
+    scene.shop.shows("/frame", &format!("<!doctype html><html lang=en><title>Shop</title><main>{frame}</main>"));
+    visitor.opens(&scene.shop.url("/frame")).await;
+    visitor.window.enter_frame(0).await.unwrap();
+    assert!(!visitor.has("#number").await, "nobody's frame by default");
+    let merchant = &scene.world.keys.merchant;
+    scene.world.run(&["merchant", "page", merchant, "--accent", "#0a7d5a", "--frame-ancestors", &scene.shop.base]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    visitor.opens(&scene.shop.url("/frame")).await;
+    visitor.window.enter_frame(0).await.unwrap();
+    scene.pays(CHALLENGED).await;
+    scene.at_the_issuer(Does::Enters("123456")).await;
+    let end = std::time::Instant::now() + crate::chromium::PATIENCE;
+    while !scene
+        .shop
+        .visits()
+        .iter()
+        .any(|visit| visit.target.starts_with("/done?order=%E6%9C%AD%2F1&a&transaction_id="))
+    {
+        assert!(std::time::Instant::now() < end, "{:?} {}", scene.shop.visits(), visitor.text().await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(scene.charges("order-1").await, ["APPROVED"]);
+    visitor.opens(&link.url).await;
+    good(visitor, "in green").await;
+}
+
 /// For people to look at, and for the documents.
 pub async fn pictures(engine: Engine) {
+    // The issuer's page speaks the browser's language.
+    let scene = Scene::new(engine, Habits::default()).await;
+    let visitor = &scene.visitor;
     for (language, changes) in [("ja", japanese()), ("en", json!({}))] {
-        let scene = Scene::new(engine, Habits { language, ..Habits::default() }).await;
-        let visitor = &scene.visitor;
         let name = |state: &str| format!("{state}-{language}");
-        let link = scene.link(changes).await;
+        let link = scene.next_link("order-1", changes).await;
+        visitor.screen(1000, 800).await;
         visitor.opens(&link.url).await;
         visitor.picture(&name("wide"), false).await;
         visitor.prefers("dark", "no-preference").await;
@@ -242,80 +279,104 @@ pub async fn pictures(engine: Engine) {
     }
 }
 
-/// A number and a cvc that stand nowhere else.
-const CANARY: &str = "371449635398431";
-const CANARY_CVC: &str = "9173";
+/// A card whose number and cvc stand nowhere else.
+struct Canary {
+    number: &'static str,
+    grouped: &'static str,
+    cvc: &'static str,
+}
+
+const AMEX: Canary = Canary { number: "371449635398431", grouped: "3714 496353 98431", cvc: "9173" };
+const ASKED: Canary = Canary { number: CHALLENGED, grouped: "4000 0025 0000 3155", cvc: "917" };
+
+impl Canary {
+    fn is_not_in(&self, text: &str) {
+        let digits: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '+')).collect();
+        assert!(!digits.contains(self.number), "the number is in {text}");
+        // Not as a part of some other word, such as a file's hash.
+        let letter = |c: char| c.is_ascii_alphanumeric() || c == '.';
+        let mut places = text.match_indices(self.cvc);
+        let alone = |at: usize| !text[..at].ends_with(letter) && !text[at + self.cvc.len()..].starts_with(letter);
+        assert!(!places.any(|(at, _)| alone(at)), "the cvc is in {text}");
+    }
+}
 
 /// The card is in the bodies of the forms that were sent and nowhere else; and nobody but us and the shop was asked anything.
 pub async fn nothing_is_left_behind(engine: Engine) {
-    let mut scene = Scene::new(engine, Habits::default()).await;
-    let link = scene.link(json!({"amount": null})).await;
+    for canary in [AMEX, ASKED] {
+        let mut scene = Scene::new(engine, Habits::default()).await;
+        let link = scene.link(json!({"amount": null})).await;
+        for page in paid_in_two_tries(&scene, &link, &canary).await {
+            canary.is_not_in(&page);
+        }
+        let stored = "return [localStorage.length, sessionStorage.length, document.cookie.length]";
+        assert_eq!(scene.visitor.runs(stored).await, json!([0, 0, 0]));
+        let cookies = scene.visitor.cdp("Network.getAllCookies", json!({})).await;
+        assert_eq!(cookies["cookies"], json!([]));
+        requests_hold_it_once(&scene, &link, &canary).await;
+        scene.visitor.leave();
+        let profile = &scene.visitor.profile;
+        // Chromium notes for a restored session what stands in any form of an open tab; no page can forbid it but by giving
+        // up the autofilling of cards.
+        let found = files_with(profile, &[canary.number, canary.grouped]);
+        assert!(
+            found.iter().all(|file| file.contains("/Default/Sessions/")),
+            "the browser wrote the number to {found:?}"
+        );
+        let code = link.url.rsplit('/').next().unwrap();
+        assert!(!files_with(profile, &[code]).is_empty(), "the search finds what a browser does write");
+    }
+}
+
+/// Refused by the server for its amount, then paid, then gone back; everything that the browser remembers at each of them.
+async fn paid_in_two_tries(scene: &Scene, link: &Link, canary: &Canary) -> Vec<String> {
     let visitor = &scene.visitor;
     visitor.opens(&link.url).await;
     let mut pages = Vec::new();
-    // Refused by the server for its amount; then paid.
     for amount in ["1000.5", "1000"] {
-        scene.fills(CANARY).await;
-        visitor.fills("cvc", CANARY_CVC).await;
+        scene.fills(canary.number).await;
+        visitor.fills("cvc", canary.cvc).await;
         visitor.fills("amount", amount).await;
         visitor.presses("#pay").await;
         if amount == "1000.5" {
             visitor.sees("#amount-error:not(:empty)").await;
-        } else {
+        } else if canary.number == CHALLENGED {
+            visitor.sees("#issuer").await;
+            pages.push(visitor.remembers().await);
+            scene.at_the_issuer(Does::Enters("123456")).await;
+        }
+        if amount == "1000" {
             scene.returned("/done", "thanks").await;
         }
         pages.push(visitor.remembers().await);
     }
-    visitor.window.back().await.unwrap();
+    visitor.opens(&link.url).await;
     visitor.sees("#told").await;
     pages.push(visitor.remembers().await);
-    for page in &pages {
-        holds_no_card(page);
-    }
-    let stored = "return [localStorage.length, sessionStorage.length, document.cookie.length]";
-    assert_eq!(visitor.runs(stored).await, json!([0, 0, 0]));
-    let cookies = visitor.cdp("Network.getAllCookies", json!({})).await;
-    assert_eq!(cookies["cookies"], json!([]));
-    let asked = visitor.asked().await;
-    let (ours, shop) = (format!("{}/", scene.world.server.base), format!("{}/", scene.shop.base));
-    let mut sent = 0;
-    for asked in &asked {
-        if asked.rest.contains("\"documentURL\":\"chrome") {
-            // The tab that the browser itself begins with.
-            continue;
-        }
-        assert!(asked.url.starts_with(&ours) || asked.url.starts_with(&shop), "{asked:?}");
-        holds_no_card(&asked.url);
-        holds_no_card(&asked.rest);
-        if !asked.body.is_empty() {
-            assert_eq!((asked.method.as_str(), asked.url.as_str()), ("POST", link.url.as_str()));
-            assert!(asked.body.contains(CANARY_CVC), "the log shows what was sent");
-            sent += 1;
-        }
-    }
-    assert_eq!(sent, 2, "{asked:#?}");
-    scene.visitor.leave();
-    let profile = &scene.visitor.profile;
-    let (digits, grouped) = (CANARY, "3714 496353 98431");
-    // Chromium notes for a restored session what stands in any form of an open tab; no page can forbid it but by giving up
-    // the autofilling of cards.
-    let found = files_with(profile, &[digits, grouped]);
-    assert!(found.iter().all(|file| file.contains("/Default/Sessions/")), "the browser wrote the number to {found:?}");
-    let code = link.url.rsplit('/').next().unwrap();
-    assert!(!files_with(profile, &[code]).is_empty(), "the search finds what a browser does write");
+    pages
 }
 
-fn holds_no_card(text: &str) {
-    let digits: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '+')).collect();
-    assert!(!digits.contains(CANARY), "the number is in {text}");
-    assert!(!text.contains(CANARY_CVC), "the cvc is in {text}");
+async fn requests_hold_it_once(scene: &Scene, link: &Link, canary: &Canary) {
+    let asked = scene.visitor.asked().await;
+    let (ours, shop) = (format!("{}/", scene.world.server.base), format!("{}/", scene.shop.base));
+    let mut sent = 0;
+    // The tab that the browser itself begins with is its own affair.
+    for asked in asked.iter().filter(|asked| !asked.page.starts_with("chrome")) {
+        assert!(asked.url.starts_with(&ours) || asked.url.starts_with(&shop), "{asked:?}");
+        canary.is_not_in(&asked.url);
+        canary.is_not_in(&asked.rest);
+        if asked.body.contains(&format!("cvc={}", canary.cvc)) {
+            assert_eq!((asked.method.as_str(), asked.url.as_str()), ("POST", link.url.as_str()));
+            sent += 1;
+        } else {
+            canary.is_not_in(&asked.body);
+        }
+    }
+    assert_eq!(sent, 2, "the log shows what was sent: {asked:#?}");
 }
 
 /// Files that hold one of the texts, in UTF-8 or UTF-16.
 fn files_with(folder: &Path, texts: &[&str]) -> Vec<String> {
-    let wide = |text: &&str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
-    let needles: Vec<Vec<u8>> =
-        texts.iter().map(|text| text.as_bytes().to_vec()).chain(texts.iter().map(wide)).collect();
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -325,8 +386,11 @@ fn files_with(folder: &Path, texts: &[&str]) -> Vec<String> {
                 folders.push(path);
                 continue;
             }
-            let bytes = std::fs::read(&path).unwrap_or_default();
-            if needles.iter().any(|needle| bytes.windows(needle.len()).any(|window| window == needle)) {
+            let mut bytes = std::fs::read(&path).unwrap_or_default();
+            // Digits in UTF-16 are digits with zeros between.
+            bytes.retain(|byte| *byte != 0);
+            let held = String::from_utf8_lossy(&bytes);
+            if texts.iter().any(|text| held.contains(text)) {
                 found.push(path.display().to_string());
             }
         }

@@ -62,6 +62,7 @@ fn on_one_engine() -> Vec<(&'static str, Story)> {
         looks::every_state_in_english,
         looks::every_state_in_japanese,
         looks::while_it_is_processed,
+        looks::framed_where_it_may_be,
         looks::pictures,
         looks::nothing_is_left_behind,
         wallets::in_their_own_pages,

@@ -16,8 +16,10 @@ pub struct Asked {
     pub method: String,
     pub url: String,
     pub body: String,
-    /// Everything that chromedriver noted of it, with the body left out.
+    /// The rest of it, headers and all.
     pub rest: String,
+    /// The page that it was made for.
+    pub page: String,
 }
 
 impl Visitor {
@@ -103,11 +105,12 @@ impl Visitor {
 }
 
 fn asked(entry: &Value) -> Asked {
-    let mut rest = entry.clone();
-    let request = rest["request"].as_object_mut().unwrap();
-    let text = |name: &str| request[name].as_str().unwrap_or_default().to_owned();
-    let (method, url) = (text("method"), text("url"));
-    let body = request.remove("postData").and_then(|body| body.as_str().map(str::to_owned)).unwrap_or_default();
+    let mut request = entry["request"].clone();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (method, url, body) = (text(&request["method"]), text(&request["url"]), text(&request["postData"]));
+    let request = request.as_object_mut().unwrap();
+    request.remove("postData");
     request.remove("postDataEntries");
-    Asked { method, url, body, rest: rest.to_string() }
+    let rest = serde_json::to_string(request).unwrap();
+    Asked { method, url, body, rest, page: text(&entry["documentURL"]) }
 }

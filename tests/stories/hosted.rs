@@ -89,7 +89,7 @@ impl World {
         link
     }
 
-    async fn link_now(&self, link: &Value) -> Value {
+    pub async fn link_now(&self, link: &Value) -> Value {
         let (status, found) = self.get(&format!("hpp/link/{}", link["id"].as_str().unwrap())).await;
         assert_eq!(status, 200, "{found}");
         found
@@ -109,7 +109,7 @@ fn with(number: &'static str) -> Vec<(&'static str, &'static str)> {
     std::iter::once(("number", number)).chain(CARD[1..].iter().copied()).collect()
 }
 
-fn url_of(link: &Value) -> &str {
+pub fn url_of(link: &Value) -> &str {
     link["url"].as_str().unwrap()
 }
 
@@ -193,7 +193,7 @@ async fn refused(world: &World) {
         ("amount", json!("1000.5"), 400, "VAL0002"),
         ("currency", json!("GBP"), 400, "VAL0002"),
         ("expires_in", json!(31_536_001), 400, "VAL0002"),
-        ("payment_method", json!({"type": "gcash"}), 412, "ERR1015"),
+        ("payment_method", json!({"type": "googlepay"}), 412, "ERR1015"),
     ] {
         let mut body = world.link_body();
         body[member] = value;

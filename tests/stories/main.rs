@@ -13,6 +13,7 @@ mod examples;
 mod faults;
 mod follow;
 mod hosted;
+mod hosted_accounts;
 mod limits;
 mod lost;
 #[path = "../wallets/maker/mod.rs"]
@@ -148,6 +149,7 @@ fn of_cardholders() -> Vec<(&'static str, Story)> {
         threeds::killed_on_the_way,
         threeds::stored_cards,
         threeds::strange_visitors,
+        threeds::what_the_issuer_refuses_counts,
         examples::of_cardholders_are_true,
         accounts::approved_in_the_wallet,
         accounts::not_approved,
@@ -184,6 +186,10 @@ fn of_pages() -> Vec<(&'static str, Story)> {
         hosted::killed_in_the_middle,
         hosted::a_merchants_look,
         hosted::through_the_bank,
+        hosted_accounts::paid_in_the_wallet,
+        hosted_accounts::in_japanese,
+        hosted_accounts::not_paid_in_the_wallet,
+        hosted_accounts::in_many_tabs,
     ]
 }
 

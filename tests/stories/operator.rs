@@ -98,10 +98,17 @@ pub async fn old_cards_are_erased(engine: Engine) {
     let (old, new) = (world.charged("payment", "1000").await, world.charged("payment", "1000").await);
     let hold = world.charged("authorization", "1000").await;
     assert_eq!(world.follow("void", &hold, None).await.0, 201);
+    for _ in 0..3 {
+        world.link(json!({})).await;
+    }
     world.server.stop();
     let age: i64 = 400 * 24 * 60 * 60 * 1000;
     // The sandbox's own verification and the first payment.
     world.sql(&format!("UPDATE transactions SET created_at = created_at - {age} WHERE ref <= 2")).await;
+    // One link is over for as long, one has a try without a known result, one is young.
+    let past = age + 2 * 24 * 60 * 60 * 1000;
+    world.sql(&format!("UPDATE links SET expires_at = expires_at - {past} WHERE number <= 2")).await;
+    world.sql("UPDATE links SET state = 2 WHERE number = 2").await;
     world.restart();
     let erased = async |id: &str| {
         let story = world.get(&format!("transaction/{id}/explain")).await.1;
@@ -116,6 +123,7 @@ pub async fn old_cards_are_erased(engine: Engine) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!((erased(&old).await, erased(&new).await, erased(&hold).await), (true, false, true));
+    assert_eq!(world.texts("SELECT number FROM links ORDER BY number").await, ["2", "3"]);
     // The token has a card of its own.
     assert_eq!(world.follow("refund", &old, Some("1000")).await.0, 201);
     world.charged("payment", "1").await;

@@ -437,8 +437,11 @@ pub async fn killed_on_the_way(engine: Engine) {
     let (_, redirect) = world.faulty("paymentv2", "refused", None, &charge(&world, CHALLENGED)).await;
     let (url, id) = (redirect["url"].as_str().unwrap(), redirect["transaction_details"]["id"].as_str().unwrap());
     assert!(to_shop(&through(&browser, url, "123456").await).contains("/failed?"));
-    assert_eq!(state(&world, id).await, ("DECLINED".to_owned(), json!("ERR1011")));
-    assert_eq!(events(&world, id).await, ["ERR1011"]);
+    assert_eq!(state(&world, id).await, ("DECLINED".to_owned(), json!("ERR1000")));
+    let found = world.get(&format!("transaction/status/{id}")).await.1;
+    assert_eq!(found["payment_details"]["response_code"], json!(91));
+    assert_eq!(found["payment_details"]["three_d_secure"]["liability_shift"], json!(false), "nothing was paid");
+    assert_eq!(events(&world, id).await, ["ERR1000"]);
 }
 
 pub async fn stored_cards(engine: Engine) {
@@ -474,7 +477,7 @@ pub async fn stored_cards(engine: Engine) {
     let delete = world.authed(world.http.delete(world.url(&format!("tokens/{plain}"))), &world.keys);
     assert_eq!(answer(delete).await.0, 200);
     assert!(to_shop(&browser.press(&form, &[]).await).contains("/failed?"));
-    assert_eq!(state(&world, &id).await, ("DECLINED".to_owned(), json!("ERR1003")));
+    assert_eq!(state(&world, &id).await, ("DECLINED".to_owned(), json!("ERR1009")));
     assert_eq!(attempts(&world, &id).await, "0");
 }
 
@@ -511,7 +514,7 @@ pub async fn strange_visitors(engine: Engine) {
         (
             "no-store".to_owned(),
             format!(
-                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self' {base}; \
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self' {base} https:; \
                  frame-ancestors 'none'; base-uri 'none'"
             ),
             "same-origin".to_owned(),
@@ -520,4 +523,38 @@ pub async fn strange_visitors(engine: Engine) {
     );
     // Other methods are nobody's.
     assert_eq!(world.http.get(&issuer).send().await.unwrap().status(), 405);
+}
+
+pub async fn what_the_issuer_refuses_counts(engine: Engine) {
+    let world = World::new(engine).await;
+    let browser = Browser::new();
+    let rule = json!({"kind": "card_testing", "ip_declines": 3, "minutes": 10});
+    assert_eq!(world.post("risk/rules", &rule).await.0, 201);
+    let from = |number: &str, ip: &str| {
+        let mut body = charge(&world, number);
+        body["customer_ip"] = json!(ip);
+        body
+    };
+    let steered = async |word: &str, ip: &str| {
+        let request = world.authed(world.http.post(world.url("paymentv2")), &world.keys);
+        let request = request.header("fuda-sandbox-authentication", word).json(&from("5200000000001005", ip));
+        answer(request).await.0
+    };
+    // Refused without being asked, and after a challenge: each is a number that somebody tried.
+    assert_eq!((steered("denied", "8.8.8.8").await, steered("rejected", "8.8.8.8").await), (201, 201));
+    let (url, _) = begun(&world, "paymentv2", &from(CHALLENGED, "8.8.8.8")).await;
+    assert!(to_shop(&through(&browser, &url, "000000").await).contains("/failed?"));
+    assert_eq!(steered("frictionless", "8.8.8.8").await, 429);
+    // Who only leaves has tried nothing.
+    for _ in 0..4 {
+        let (_, id) = begun(&world, "paymentv2", &from(CHALLENGED, "8.8.4.4")).await;
+        world.sql("UPDATE jobs SET run_at = 1 WHERE kind = 5").await;
+        for _ in 0..80 {
+            if state(&world, &id).await.0 == "DECLINED" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    assert_eq!(steered("frictionless", "8.8.4.4").await, 201);
 }

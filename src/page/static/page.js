@@ -3,11 +3,12 @@
 (() => {
   const form = document.getElementById("payment");
   if (!form) return;
+  // The three are missing where a wallet's own page takes the payment.
   const number = form.elements.number;
   const expiry = form.elements.expiry;
   const cvc = form.elements.cvc;
   const pay = document.getElementById("pay");
-  const fields = [...form.querySelectorAll("input, select")];
+  const fields = [...form.querySelectorAll("input:not([type=hidden]), select")];
 
   // First digits and lengths, as the server has them.
   const schemes = [
@@ -56,7 +57,7 @@
   mark.id = "mark";
   mark.alt = "";
   mark.hidden = true;
-  number.after(mark);
+  number?.after(mark);
   const spoken = document.getElementById("scheme");
 
   const showScheme = () => {
@@ -169,7 +170,7 @@
   form.addEventListener("focusout", (event) => {
     const field = event.target;
     if (fields.includes(field) && field.value) check(field);
-    if (field === number && cvc.value) check(cvc);
+    if (number && field === number && cvc.value) check(cvc);
   });
 
   const summarise = (mistakes) => {
@@ -232,6 +233,7 @@
 
   // Browsers keep what stands in a form for the way back: no card is to be there.
   window.addEventListener("pagehide", () => {
+    if (!number) return;
     number.value = "";
     cvc.value = "";
   });
@@ -242,7 +244,7 @@
   // The answer to a form is shown under the page's own address: to load it again does not send the card again.
   window.history.replaceState(null, "", form.action);
 
-  if (number.value) format.number();
-  showScheme();
+  if (number?.value) format.number();
+  if (number) showScheme();
   document.getElementById("error-summary")?.focus();
 })();

@@ -1,8 +1,9 @@
-use super::{ChallengeTexts, DeclinedTexts, FormTexts, Texts, ToldTexts, WrongTexts};
+use super::{AccountTexts, ChallengeTexts, DeclinedTexts, FormTexts, Texts, ToldTexts, WrongTexts};
 
 pub const EN: Texts = Texts {
     own_name: "English",
-    test_mode: "Test mode: no money moves. Use a test card.",
+    test_mode: "Test mode: no money moves.",
+    test_cards: " Use a test card.",
     secure: "Your card details go straight to the payment service over an encrypted connection. The shop never sees them.",
     back_to_shop: "Back to the shop",
     amount: "Amount",
@@ -152,5 +153,32 @@ pub const EN: Texts = Texts {
         wallet_stores: "The shop may charge this account again later.",
         wallet_leave: "Back to the shop without deciding",
         approve: "Pay",
+    },
+    account: AccountTexts {
+        pay: |wallet| format!("Pay with {wallet}"),
+        how: |wallet| format!("You confirm the payment at {wallet}, and come back to the shop."),
+        secure: |wallet| format!("You sign in at {wallet} itself. The shop never sees how."),
+        stores: |wallet, merchant| {
+            format!(
+                "When you pay, your {wallet} account is saved: {merchant} may charge it again without asking {wallet}."
+            )
+        },
+        not_confirmed: |wallet| format!("You did not confirm the payment at {wallet}."),
+        declined: |wallet| {
+            format!("{wallet} did not approve the payment. Look into your {wallet} account, or ask {wallet}.")
+        },
+        funds: |wallet| format!("There is not enough money in your {wallet} account."),
+        shop: |_| "This payment cannot be accepted. Please ask the shop.".to_owned(),
+        reversed: |wallet| format!("{wallet} did not answer in time, so the payment was undone."),
+        not_sent: |wallet| {
+            format!(
+                "{wallet} could not be reached: nothing was charged, and this try does not count. Try again in a moment."
+            )
+        },
+        waiting: |wallet| format!("{wallet} waits for your confirmation"),
+        waiting_why: |wallet| format!("The payment has begun. Nothing is charged before you confirm it at {wallet}."),
+        go_on: |wallet| format!("Continue at {wallet}"),
+        again: "Start again",
+        settling: |wallet| format!("{wallet} has not answered yet"),
     },
 };

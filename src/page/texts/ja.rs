@@ -1,8 +1,9 @@
-use super::{ChallengeTexts, DeclinedTexts, FormTexts, Texts, ToldTexts, WrongTexts};
+use super::{AccountTexts, ChallengeTexts, DeclinedTexts, FormTexts, Texts, ToldTexts, WrongTexts};
 
 pub const JA: Texts = Texts {
     own_name: "日本語",
-    test_mode: "テストモードです。実際の請求は行われません。テスト用のカード番号をご利用ください。",
+    test_mode: "テストモードです。実際の請求は行われません。",
+    test_cards: "テスト用のカード番号をご利用ください。",
     secure: "カード情報は暗号化して決済サービスへ直接送信され、ショップに渡ることはありません。",
     back_to_shop: "ショップに戻る",
     amount: "お支払い金額",
@@ -150,5 +151,36 @@ pub const JA: Texts = Texts {
         wallet_stores: "ショップは今後もこのアカウントに請求できるようになります。",
         wallet_leave: "決めずにショップに戻る",
         approve: "支払う",
+    },
+    account: AccountTexts {
+        pay: |wallet| format!("{wallet}で支払う"),
+        how: |wallet| format!("ボタンを押すと{wallet}の画面に移動します。お支払いが済むとショップに戻ります。"),
+        secure: |wallet| format!("ログインは{wallet}の画面で行います。ログイン情報がショップに渡ることはありません。"),
+        stores: |wallet, merchant| {
+            format!(
+                "お支払いが完了すると{wallet}のアカウントを登録します。次回から{merchant}は、{wallet}での確認なしに請求できるようになります。"
+            )
+        },
+        not_confirmed: |wallet| format!("{wallet}でのお支払い手続きが完了しませんでした。"),
+        declined: |wallet| {
+            format!(
+                "{wallet}の承認が得られませんでした。{wallet}のご利用状況をご確認いただくか、{wallet}にお問い合わせください。"
+            )
+        },
+        funds: |wallet| format!("{wallet}の残高またはご利用可能額が不足しています。"),
+        shop: |_| "このお支払いはお受けできません。ショップにお問い合わせください。".to_owned(),
+        reversed: |wallet| format!("{wallet}からの回答が時間内に得られなかったため、お支払いを取り消しました。"),
+        not_sent: |wallet| {
+            format!(
+                "{wallet}に接続できませんでした。請求は行われておらず、お試しの回数にも含まれません。少し待ってからもう一度お試しください。"
+            )
+        },
+        waiting: |wallet| format!("{wallet}でのお支払いをお待ちしています"),
+        waiting_why: |wallet| {
+            format!("お支払いの手続きが始まっています。{wallet}で確認されるまで、請求は行われません。")
+        },
+        go_on: |wallet| format!("{wallet}の画面に進む"),
+        again: "はじめからやり直す",
+        settling: |wallet| format!("{wallet}からの回答を確認しています"),
     },
 };
