@@ -1,8 +1,8 @@
 //! Cardholders as they are: they go where the redirect leads, think, answer the issuer or the wallet or do not, and come back
 //! once, several times at once, to another process, too late or never.
 
-use crate::seed::World;
 use crate::weather::Dice;
+use crate::world::World;
 use axum::body::Body;
 use axum::http::{Request, header};
 use base64::Engine as _;

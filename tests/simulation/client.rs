@@ -1,8 +1,8 @@
 //! Clients as they are: they hang up, send again with the same key, and race for the same holds and purchases.
 
 use crate::cardholder::{Cardholder, FAILED, PAID};
-use crate::seed::World;
 use crate::weather::Dice;
+use crate::world::World;
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
@@ -73,7 +73,7 @@ impl Client {
             what => what,
         };
         match what {
-            0..=7 => return self.charge(mark, if what < 4 { "payment" } else { "authorization" }, amount),
+            0..=7 => self.charge(mark, if what < 4 { "payment" } else { "authorization" }, amount),
             8..=11 => {
                 let hold = self.dice.pick(&holds)?;
                 let amount = if self.dice.chance(500) { hold.amount } else { amount };

@@ -1,8 +1,8 @@
 //! The merchant's receiver: it hears every webhook that reaches it, and answers as receivers do. Reached over a network of
 //! the simulation's own.
 
-use crate::seed::World;
 use crate::weather::{Dice, Life};
+use crate::world::World;
 use fuda::clock::Clock;
 use fuda::db::Db;
 use fuda::id::TransactionId;

@@ -2,7 +2,7 @@
 //! shown, and the bank agree about them.
 
 use crate::bank::Bank;
-use crate::seed::World;
+use crate::world::World;
 use fuda::codes::Code;
 use fuda::db::{Row, Value};
 use fuda::pay::store;
