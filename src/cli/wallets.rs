@@ -6,6 +6,7 @@ use crate::clock::timestamp;
 use crate::config::Config;
 use crate::directory::Caller;
 use crate::error::Error;
+use crate::wallet::identity::Files;
 use crate::wallet::setup::{self, Author, SetUp, Settings};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -44,7 +45,7 @@ pub enum AddWallet {
         fuda wallet add googlepay --merchant JP00000001 --recipient merchant:12345678901234567890 --key key.pem \
         --roots keys.json\n  \
         fuda wallet add googlepay --merchant JP00000001 --recipient gateway:fuda --gateway-merchant-id shop-1 \
-        --key key.pem --roots keys.json --live"
+        --merchant-id 12345678901234567890 --key key.pem --roots keys.json --live"
     )]
     Googlepay(AddGoogle),
     /// Apple Pay
@@ -52,7 +53,8 @@ pub enum AddWallet {
         after_help = "The certificate is Apple's payment processing certificate as PEM: openssl x509 -inform DER -in \
         apple_pay.cer -out cert.pem. To change it, add the new one beside the old one.\n\nExamples:\n  \
         fuda wallet add applepay --merchant JP00000001 --cert cert.pem --key key.pem\n  \
-        fuda wallet add applepay --merchant JP00000001 --cert cert.pem --key key.pem --live"
+        fuda wallet add applepay --merchant JP00000001 --cert cert.pem --key key.pem --identity-cert identity.pem \
+        --identity-key identity-key.pem --live"
     )]
     Applepay(AddApple),
 }
@@ -67,6 +69,9 @@ pub struct AddGoogle {
     /// The merchant's name in a gateway's tokens
     #[arg(long, value_name = "ID")]
     gateway_merchant_id: Option<String>,
+    /// The merchant's id in Google's console, for the payment page's button, where the recipient is a gateway
+    #[arg(long, value_name = "ID")]
+    merchant_id: Option<String>,
     /// The private key, PEM or the base64 of PKCS#8
     #[arg(long, value_name = "FILE")]
     key: std::path::PathBuf,
@@ -85,7 +90,13 @@ pub struct AddApple {
     /// Its private key, PEM
     #[arg(long, value_name = "FILE")]
     key: std::path::PathBuf,
-    /// Another root than Apple Root CA - G3, PEM: for tests
+    /// The merchant identity certificate, PEM: with it the payment page has a button
+    #[arg(long, value_name = "FILE", requires = "identity_key")]
+    identity_cert: Option<std::path::PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "identity_cert")]
+    identity_key: Option<std::path::PathBuf>,
+    /// Another root than Apple Root CA - G3, PEM: for tests, not with --live
     #[arg(long, value_name = "FILE")]
     root: Option<std::path::PathBuf>,
 }
@@ -119,6 +130,7 @@ async fn google(store: &Store, args: AddGoogle) -> Result<(), Error> {
     let settings = Settings::GooglePay {
         recipient: args.recipient,
         gateway_merchant_id: args.gateway_merchant_id,
+        merchant_id: args.merchant_id,
         private_key: secret(&args.key)?,
         roots: read(&args.roots)?,
     };
@@ -126,16 +138,20 @@ async fn google(store: &Store, args: AddGoogle) -> Result<(), Error> {
 }
 
 async fn apple(store: &Store, args: AddApple) -> Result<(), Error> {
+    let identity = args.identity_cert.as_deref().zip(args.identity_key.as_deref());
+    let identity = identity
+        .map(|(certificate, key)| Ok::<_, Error>(Files { certificate: read(certificate)?, private_key: secret(key)? }));
     let settings = Settings::ApplePay {
         certificate: read(&args.cert)?,
         private_key: secret(&args.key)?,
         root: args.root.as_deref().map(read).transpose()?,
+        identity: identity.transpose()?,
     };
     add(store, args.place, settings).await
 }
 
 async fn add(store: &Store, place: Place, settings: Settings) -> Result<(), Error> {
-    settings.check().map_err(Error::internal)?;
+    settings.check(place.live).map_err(Error::internal)?;
     let merchants = store.directory.merchants().await?;
     let merchant = merchants.into_iter().find(|merchant| merchant.id == place.merchant);
     let merchant =

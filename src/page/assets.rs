@@ -27,7 +27,7 @@ macro_rules! files {
 
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     let files = files![
-        "style.css" CSS, "page.js" JS, "send.js" JS, "icon.svg" SVG, "visa.svg" SVG, "mastercard.svg" SVG, "amex.svg" SVG, "jcb.svg" SVG,
+        "style.css" CSS, "page.js" JS, "send.js" JS, "wallets.js" JS, "icon.svg" SVG, "visa.svg" SVG, "mastercard.svg" SVG, "amex.svg" SVG, "jcb.svg" SVG,
         "diners.svg" SVG, "discover.svg" SVG, "unionpay.svg" SVG,
     ];
     let asset = |(name, media, bytes): (&'static str, &'static str, &'static [u8])| {

@@ -4,11 +4,12 @@
 use super::body::Form;
 use super::form::{self, Payment, Typed};
 use super::go_back;
+use super::limits::Limits;
 use super::patience::Patience;
 use super::shell::see_other;
 use super::view::Alert;
 use super::visit::{Shown, Visit};
-use super::visitor::{Limits, Visitor};
+use super::visitor::Visitor;
 use crate::acquirer::{Initiator, Reason};
 use crate::codes::Code;
 use crate::error::Error;
@@ -58,7 +59,7 @@ pub async fn pay(
         Ok(shown) => shown,
         Err(response) => return response,
     };
-    if !shown.link.is_open(visit.app.clock.now()) {
+    if !shown.link.is_open(visit.app.database_now()) {
         return see_other(&visit.app, &visit.own("/result"));
     }
     let Some(form) = Form::read(&visit.app, &headers, body).await else {
@@ -120,18 +121,21 @@ pub async fn other_card(visit: Visit, visitor: Visitor, Extension(limits): Exten
 
 impl Visit {
     /// What every form passes before it is read.
-    async fn admit(&self, visitor: &Visitor, limits: &Limits) -> Result<Shown, Response> {
+    pub async fn admit(&self, visitor: &Visitor, limits: &Limits) -> Result<Shown, Response> {
         let t = &self.language.texts().told;
         if visitor.foreign {
             return Err(self.told(None, StatusCode::FORBIDDEN, t.foreign, t.foreign_why, vec![self.back()]));
         }
-        limits.of_address(visitor.ip).map_err(|seconds| self.too_often(None, seconds))?;
         let shown = match self.read().await {
             Ok(Some(shown)) => shown,
-            Ok(None) => return Err(self.not_found()),
+            Ok(None) => {
+                let slips = limits.of_unknown(visitor.ip);
+                return Err(slips.map_or_else(|seconds| self.too_often(None, seconds), |()| self.not_found()));
+            }
             Err(error) => return Err(self.failed(None, &error)),
         };
-        match limits.of_link(shown.link.id.as_bytes()) {
+        let link = &shown.link;
+        match limits.of_form(visitor.ip, link.caller.live).and_then(|()| limits.of_link(link.id)) {
             Ok(()) => Ok(shown),
             Err(seconds) => Err(self.too_often(Some(&shown), seconds)),
         }
@@ -139,6 +143,7 @@ impl Visit {
 
     /// In a task of its own: a visitor who closes the page changes nothing.
     async fn try_to_pay(&self, shown: Shown, payment: Payment, typed: &Typed, visitor: Visitor) -> Response {
+        let by_wallet = matches!(payment.source, CardSource::Wallet { .. });
         let (request, source) = request(&shown, payment, visitor, &self.request_id);
         let app = self.app.clone();
         let charged = self.app.tasks.spawn(async move { charge(&app, request, source).await }).await;
@@ -156,8 +161,8 @@ impl Visit {
             // Another tab was faster: what became of that is shown.
             Err(error) if error.code == Code::Err1014 => return see_other(&self.app, &self.own("/result")),
             // Nothing was recorded, and nothing counts.
-            Err(error) if matches!(error.code, Code::Err1011 | Code::Err1015) => {
-                let lines = vec![now.not_begun(self.language.texts(), error.code == Code::Err1011)];
+            Err(error) if not_begun(error.code, by_wallet) => {
+                let lines = vec![now.not_begun(self.language.texts(), error.code)];
                 let alert = Alert { title: t.heading, heading: t.heading, lines, fields: Vec::new() };
                 return self.form(&now, StatusCode::OK, typed, Some(alert));
             }
@@ -172,6 +177,13 @@ impl Visit {
             None => self.form(&now, StatusCode::OK, typed, self.declined(&now)),
         }
     }
+}
+
+/// A try that ended before it began, and why the visitor may read: the bank or the wallet is out of reach, this is nothing
+/// that the merchant takes, or the wallet's token cannot be charged (its card is past, or it says another amount).
+fn not_begun(code: Code, by_wallet: bool) -> bool {
+    matches!(code, Code::Err1011 | Code::Err1015)
+        || by_wallet && matches!(code, Code::Err1001 | Code::Err1002 | Code::Val0002)
 }
 
 fn request(shown: &Shown, payment: Payment, visitor: Visitor, request_id: &str) -> (ChargeRequest, CardSource) {

@@ -1,11 +1,12 @@
 //! What every page has around it: its language, its merchant's look, and the headers that say what a browser may do with it.
 
 use super::assets;
-use super::patience::WAITS;
+use super::patience::{WAITS, asks_in};
 use super::texts::{Language, Texts};
 use crate::app::App;
 use crate::card::Scheme;
 use crate::directory::Merchant;
+use crate::wallet::Wallet;
 use askama::Template;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -88,10 +89,10 @@ impl Shell {
         Shell { other: Some(other), ..self }
     }
 
-    /// Asks `href`, a path of ours, at once and by itself; it stays on the screen until there is an answer.
+    /// Asks `href`, a path of ours, by itself and, as a rule, at once; it stays on the screen until there is an answer.
     #[must_use]
-    pub fn waiting_for(self, href: &str) -> Shell {
-        Shell { refresh: Some(format!("0;url={href}?{WAITS}")), ..self }
+    pub fn waiting_for(self, app: &App, href: &str) -> Shell {
+        Shell { refresh: Some(format!("{};url={href}?{WAITS}", asks_in(&app.held))), ..self }
     }
 }
 
@@ -136,7 +137,7 @@ impl Action {
     }
 }
 
-/// What a page's Content-Security-Policy lets it do beyond its own origin.
+/// What a page's headers let it do beyond its own origin.
 #[derive(Default)]
 pub struct Policy<'a> {
     /// URLs that its forms may lead to, by redirects too: browsers hold `form-action` against each hop.
@@ -145,11 +146,19 @@ pub struct Policy<'a> {
     pub leads_on: bool,
     /// Origins that may frame it; none by default.
     pub framed_by: &'a [String],
-    /// Origins of a wallet's own button script; no page names one yet.
-    pub wallet_scripts: &'a [&'a str],
+    /// Wallets whose buttons it shows.
+    pub wallets: &'a [Wallet],
 }
 
+/// Whose pages Google Pay's script opens, and where its script is.
+const GOOGLE: &str = "https://pay.google.com";
+
 impl Policy<'_> {
+    fn shows(&self, wallet: Wallet) -> bool {
+        self.wallets.contains(&wallet)
+    }
+
+    /// The Content-Security-Policy.
     fn text(&self) -> String {
         let mut actions = vec!["'self'".to_owned()];
         for source in self.leads_to.iter().filter_map(|url| source(url)) {
@@ -160,13 +169,41 @@ impl Policy<'_> {
         if self.leads_on {
             actions.push("https:".to_owned());
         }
-        let scripts: String = self.wallet_scripts.iter().map(|origin| format!(" {origin}")).collect();
         let frames = if self.framed_by.is_empty() { "'none'".to_owned() } else { self.framed_by.join(" ") };
+        let (scripts, styles, images, rest) = self.of_wallets();
         format!(
-            "default-src 'none'; script-src 'self'{scripts}; style-src 'self'; img-src 'self'; form-action {}; \
-             frame-ancestors {frames}; base-uri 'none'",
+            "default-src 'none'; script-src 'self'{scripts}; style-src 'self'{styles}; img-src 'self'{images}; {rest}\
+             form-action {}; frame-ancestors {frames}; base-uri 'none'",
             actions.join(" ")
         )
+    }
+
+    /// What their buttons need more, behind `'self'` of scripts, styles and images, and as directives of its own. Google's script
+    /// draws its button with a style sheet in the page and a picture, opens frames, and has the browser read where `https://google.com/pay`
+    /// is. Apple's is the browser's own; our script asks our server for its session.
+    fn of_wallets(&self) -> (String, &'static str, String, String) {
+        let google = self.shows(Wallet::GooglePay);
+        let ours = if self.shows(Wallet::ApplePay) { " 'self'" } else { "" };
+        match (google, ours) {
+            (true, ours) => (
+                format!(" {GOOGLE}"),
+                " 'unsafe-inline'",
+                format!(" {GOOGLE} https://www.gstatic.com"),
+                format!("connect-src{ours} {GOOGLE} https://google.com; frame-src {GOOGLE}; "),
+            ),
+            (false, "") => (String::new(), "", String::new(), String::new()),
+            (false, ours) => (String::new(), "", String::new(), format!("connect-src{ours}; ")),
+        }
+    }
+
+    /// Google's window talks to the page that opened it, which `same-origin` would forbid.
+    fn opener(&self) -> &'static str {
+        if self.shows(Wallet::GooglePay) { "same-origin-allow-popups" } else { "same-origin" }
+    }
+
+    fn permissions(&self) -> String {
+        let google = if self.shows(Wallet::GooglePay) { format!(" \"{GOOGLE}\"") } else { String::new() };
+        format!("camera=(), display-capture=(), geolocation=(), microphone=(), payment=(self{google}), usb=()")
     }
 }
 
@@ -209,6 +246,13 @@ pub fn see_other(app: &App, url: &str) -> Response {
     response
 }
 
+/// An answer for a script of ours.
+pub fn answer(app: &App, status: StatusCode, json: String) -> Response {
+    let mut response = dressed(app, status, json.into(), &Policy::default());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
 fn dressed(app: &App, status: StatusCode, body: Body, policy: &Policy<'_>) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -218,12 +262,8 @@ fn dressed(app: &App, status: StatusCode, body: Body, policy: &Policy<'_>) -> Re
         // With `no-referrer` browsers would say `Origin: null` on our own forms.
         (header::REFERRER_POLICY, "same-origin"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), policy.opener()),
         (HeaderName::from_static("x-robots-tag"), "noindex, nofollow"),
-        (
-            HeaderName::from_static("permissions-policy"),
-            "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(self), usb=()",
-        ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -233,8 +273,13 @@ fn dressed(app: &App, status: StatusCode, body: Body, policy: &Policy<'_>) -> Re
     if app.checkout.starts_with("https:") {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
-    if let Ok(value) = HeaderValue::from_str(&policy.text()) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, value);
+    for (name, text) in [
+        (header::CONTENT_SECURITY_POLICY, policy.text()),
+        (HeaderName::from_static("permissions-policy"), policy.permissions()),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(name, value);
+        }
     }
     response
 }
@@ -264,5 +309,23 @@ mod tests {
              frame-ancestors https://shop.example; base-uri 'none'"
         );
         assert!(Policy::default().text().contains("form-action 'self'; frame-ancestors 'none';"));
+    }
+
+    #[test]
+    fn a_wallet_opens_what_its_button_needs() {
+        let plain = Policy::default().text();
+        let with = |wallets: &[Wallet]| Policy { wallets, ..Policy::default() }.text();
+        assert_eq!(
+            with(&[Wallet::ApplePay]),
+            plain.replace("img-src 'self';", "img-src 'self'; connect-src 'self';"),
+            "nothing from another host"
+        );
+        assert_eq!(
+            with(&[Wallet::GooglePay, Wallet::ApplePay]),
+            "default-src 'none'; script-src 'self' https://pay.google.com; style-src 'self' 'unsafe-inline'; \
+             img-src 'self' https://pay.google.com https://www.gstatic.com; connect-src 'self' https://pay.google.com \
+             https://google.com; frame-src https://pay.google.com; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        );
+        assert!(with(&[Wallet::GooglePay]).contains("connect-src https://pay.google.com https://google.com; "));
     }
 }

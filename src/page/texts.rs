@@ -119,6 +119,9 @@ pub struct FormTexts {
     pub pay: fn(&str) -> String,
     pub pay_typed: &'static str,
     pub busy: &'static str,
+    /// Between the wallets' buttons and the card.
+    pub or_card: &'static str,
+    pub wallet_failed: &'static str,
     pub cancel: &'static str,
 }
 
@@ -140,6 +143,7 @@ pub struct WrongTexts {
     pub cvc_four: &'static str,
     pub name_missing: &'static str,
     pub holds_number: &'static str,
+    pub holds_cvc: &'static str,
     pub too_long: fn(usize) -> String,
     pub letters: &'static str,
     pub amount_missing: &'static str,
@@ -176,6 +180,8 @@ pub struct DeclinedTexts {
     pub too_often: &'static str,
     pub reversed: &'static str,
     pub not_sent: &'static str,
+    /// A wallet's token that cannot be charged.
+    pub wallet: &'static str,
 }
 
 /// Pages that only tell something.

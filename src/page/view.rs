@@ -1,6 +1,7 @@
 //! The payment page as its template is filled.
 
 use super::amount;
+use super::buttons::Buttons;
 use super::form::{self, Field, Typed, Wrong};
 use super::shell::Shell;
 use super::texts::Language;
@@ -49,6 +50,9 @@ pub struct PayPage<'a> {
     /// Where the form goes, whatever the address at which it is shown.
     action: String,
     cancel: String,
+    buttons: &'a Buttons,
+    /// Of the currency, for an amount that is typed.
+    decimals: u32,
 }
 
 struct FieldView {
@@ -74,7 +78,7 @@ impl<'a> PayPage<'a> {
         shell: &'a Shell,
         link: &'a Link,
         action: String,
-        typed: &'a Typed,
+        (typed, buttons): (&'a Typed, &'a Buttons),
         alert: Option<Alert>,
     ) -> PayPage<'a> {
         let (t, language) = (shell.t, shell.language);
@@ -105,6 +109,8 @@ impl<'a> PayPage<'a> {
             typed,
             cancel: format!("{action}/cancel"),
             action,
+            buttons,
+            decimals: link.currency.decimals(),
         }
     }
 

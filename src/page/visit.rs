@@ -1,5 +1,6 @@
 //! One visit to a link's page, and what it is shown: the form, or how the link stands.
 
+use super::buttons::Buttons;
 use super::form::Typed;
 use super::shell::{Action, Policy, Shell, Told, respond, see_other};
 use super::texts::{Language, Texts};
@@ -7,6 +8,7 @@ use super::view::{Alert, PayPage};
 use super::{go_back, reason};
 use crate::app::App;
 use crate::card::Scheme;
+use crate::codes::Code;
 use crate::consent::Connector;
 use crate::directory::Merchant;
 use crate::error::Error;
@@ -45,11 +47,14 @@ impl Shown {
     }
 
     /// Why a try ended before it began; it is not recorded and does not count.
-    pub fn not_begun(&self, texts: &'static Texts, unreachable: bool) -> String {
+    pub fn not_begun(&self, texts: &'static Texts, code: Code) -> String {
         let (card, account) = (&texts.declined, &texts.account);
-        match self.link.account() {
-            Some(wallet) => (if unreachable { account.not_sent } else { account.shop })(wallet.label()),
-            None => (if unreachable { card.not_sent } else { card.shop }).to_owned(),
+        match (self.link.account(), code) {
+            (Some(wallet), Code::Err1011) => (account.not_sent)(wallet.label()),
+            (Some(wallet), _) => (account.shop)(wallet.label()),
+            (None, Code::Err1011) => card.not_sent.to_owned(),
+            (None, Code::Err1015) => card.shop.to_owned(),
+            (None, _) => card.wallet.to_owned(),
         }
     }
 }
@@ -135,7 +140,7 @@ impl Visit {
         };
         let ok = StatusCode::OK;
         match shown.link.standing {
-            Standing::Open if shown.link.is_open(self.app.clock.now()) => {
+            Standing::Open if shown.link.is_open(self.app.database_now()) => {
                 self.form(shown, ok, &Typed::default(), self.declined(shown))
             }
             Standing::Open => {
@@ -178,7 +183,7 @@ impl Visit {
         let (heading, why) = if settling { (t.settling, t.settling_why) } else { (t.processing, t.processing_why) };
         let heading = wallet.filter(|_| settling).map_or_else(|| heading.to_owned(), account.settling);
         let result = self.own("/result");
-        let shell = self.shell(shown).waiting_for(&result);
+        let shell = self.shell(shown).waiting_for(&self.app, &result);
         let actions = vec![Action::link("again", result, t.look_again).second()];
         let page = Told { shell: &shell, heading: &heading, lines: vec![why.to_owned()], busy: true, actions };
         respond(&self.app, StatusCode::OK, &page, &policy(&self.app, Some(shown)))
@@ -191,8 +196,10 @@ impl Visit {
 
     pub fn form(&self, shown: &Shown, status: StatusCode, typed: &Typed, alert: Option<Alert>) -> Response {
         let shell = self.shell(shown);
-        let page = PayPage::new(&shell, &shown.link, self.own(""), typed, alert);
-        respond(&self.app, status, &page, &policy(&self.app, Some(shown)))
+        let buttons = Buttons::of(&self.app, shown);
+        let policy = Policy { wallets: &buttons.wallets, ..policy(&self.app, Some(shown)) };
+        let page = PayPage::new(&shell, &shown.link, self.own(""), (typed, &buttons), alert);
+        respond(&self.app, status, &page, &policy)
     }
 
     pub fn told(

@@ -17,6 +17,9 @@ use zeroize::Zeroizing;
 
 const SENDER: &str = "Google";
 
+/// The recipient of everybody's tokens in Google's TEST environment.
+pub const TEST_RECIPIENT: &str = "merchant:12345678901234567890";
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Version {
     EcV1,
@@ -89,6 +92,25 @@ impl Keys {
         })
     }
 
+    /// How a page's button has Google seal a token so that [`Keys::open`] takes it (Google Pay API, `tokenizationSpecification`):
+    /// for the merchant itself with its public key, or for the gateway's id, whose key Google knows.
+    pub fn specification(&self) -> serde_json::Value {
+        match self.recipient.strip_prefix("gateway:") {
+            Some(gateway) => serde_json::json!({"type": "PAYMENT_GATEWAY", "parameters": {
+                "gateway": gateway, "gatewayMerchantId": self.gateway_merchant_id}}),
+            None => {
+                let public = self.private.first().and_then(|key| key.compute_public_key().ok());
+                let point = public.map(|key| STANDARD.encode(key.as_ref())).unwrap_or_default();
+                serde_json::json!({"type": "DIRECT", "parameters": {"protocolVersion": "ECv2", "publicKey": point}})
+            }
+        }
+    }
+
+    /// The merchant's id in Google's console, where the recipient says it.
+    pub fn merchant_id(&self) -> Option<&str> {
+        self.recipient.strip_prefix("merchant:")
+    }
+
     /// # Errors
     /// The first of these that is so: malformed, broken chain, changed or for another recipient, no key that opens it,
     /// expired.
@@ -116,7 +138,7 @@ impl Keys {
         let stands = |root: &&Root| root.version == version && root.expires_at.is_none_or(|end| now < end);
         let roots = || self.roots.iter().filter(stands);
         if roots().next().is_none() {
-            return Err(Refusal::BrokenChain(format!("no root key for {} is in force", version.name())));
+            return Err(Refusal::BrokenChain("no root key for its protocolVersion is in force"));
         }
         if version == Version::EcV1 {
             return Ok(roots().map(|root| root.key.clone()).collect());
@@ -132,8 +154,7 @@ impl Keys {
         let decoded = signatures.iter().take(16).filter_map(|node| STANDARD.decode(node.text()?).ok());
         let mut decoded = decoded.flat_map(|signature| roots().map(move |root| (root, signature.clone())));
         if !decoded.any(|(root, signature)| verifies(&root.key, &texts, &signature)) {
-            let why = "no root key that is in force has signed the intermediate key";
-            return Err(Refusal::BrokenChain(why.to_owned()));
+            return Err(Refusal::BrokenChain("no root key that is in force has signed the intermediate key"));
         }
         let key = super::parse(signed_key)?;
         if now >= epoch_ms(&key, "keyExpiration", "its intermediate key has no keyExpiration")? {

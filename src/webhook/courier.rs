@@ -79,7 +79,7 @@ impl Network for Machine {
 
 /// Resolves, judges, connects to what was judged: a name that changes in between gains nothing.
 #[derive(Clone)]
-struct Connector {
+pub struct Connector {
     network: Arc<dyn Network>,
     policy: Arc<Policy>,
     clock: Clock,
@@ -87,7 +87,7 @@ struct Connector {
 
 /// Why there is no connection.
 #[derive(Debug)]
-struct Unreachable(Refused);
+pub struct Unreachable(Refused);
 
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,7 +162,7 @@ pub struct Tried {
     pub wish_ms: Option<i64>,
 }
 
-type Https = Client<HttpsConnector<Connector>, Full<Bytes>>;
+pub type Https = Client<HttpsConnector<Connector>, Full<Bytes>>;
 
 /// Two clients with connections of their own: what a sandbox's may reach is nothing that the strict one reuses.
 #[derive(Clone)]
@@ -170,6 +170,7 @@ pub struct Courier {
     strict: (Arc<Policy>, Https),
     /// For the sandbox, where the operator allows it.
     open: Option<(Arc<Policy>, Https)>,
+    network: Arc<dyn Network>,
     clock: Clock,
 }
 
@@ -185,13 +186,17 @@ impl Courier {
         let with = |private: bool| {
             let policy = Arc::new(Policy { private, ports: ports.to_vec() });
             let connector = Connector { network: network.clone(), policy: policy.clone(), clock: clock.clone() };
-            let https = HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1();
-            let mut builder = Client::builder(TokioExecutor::new());
-            builder.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(20)).pool_max_idle_per_host(8);
-            builder.http1_max_buf_size(2 * READ);
-            (policy, builder.build(https.wrap_connector(connector)))
+            (policy, client(connector, tls))
         };
-        Courier { strict: with(false), open: private.then(|| with(true)), clock: clock.clone() }
+        let (strict, open) = (with(false), private.then(|| with(true)));
+        Courier { strict, open, network, clock: clock.clone() }
+    }
+
+    /// A client for others than webhooks, with TLS settings and connections of its own: public addresses only, judged as those
+    /// of webhooks are. The port is for the caller to judge.
+    pub fn strictly(&self, tls: &rustls::ClientConfig) -> Https {
+        let (network, policy, clock) = (self.network.clone(), self.strict.0.clone(), self.clock.clone());
+        client(Connector { network, policy, clock }, tls)
     }
 
     /// One try; never longer than [`DELIVERY_MS`]. `private`: this delivery may use the sandbox's way, if there is one.
@@ -230,6 +235,14 @@ impl Courier {
             .await;
         Tried { status: Some(status), answer: Some(beginning(&bytes)), wish_ms, ..Tried::default() }
     }
+}
+
+fn client(connector: Connector, tls: &rustls::ClientConfig) -> Https {
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1();
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(20)).pool_max_idle_per_host(8);
+    builder.http1_max_buf_size(2 * READ);
+    builder.build(https.wrap_connector(connector))
 }
 
 fn request(letter: &Letter<'_>, policy: &Policy) -> Result<Request<Full<Bytes>>, Refused> {

@@ -64,7 +64,7 @@ pub async fn from_server_to_server(engine: Engine) {
 
 /// A code that is no six digits is asked again; then without scripts, each step by its button.
 pub async fn by_buttons_alone(engine: Engine) {
-    let scene = Scene::new(engine, Habits { javascript: false, language: "ja" }).await;
+    let scene = Scene::new(engine, Habits { javascript: false, language: "ja", ..Habits::default() }).await;
     let (url, id) = scene.redirected("order-1").await;
     scene.visitor.opens(&url).await;
     scene.visitor.presses("#continue").await;

@@ -5,8 +5,11 @@
 
 mod authentication;
 mod chromium;
+mod google;
 mod harness;
 mod looks;
+#[path = "../wallets/maker/mod.rs"]
+mod maker;
 mod paying;
 mod scene;
 mod shop;
@@ -65,8 +68,13 @@ fn on_one_engine() -> Vec<(&'static str, Story)> {
         looks::framed_where_it_may_be,
         looks::pictures,
         looks::nothing_is_left_behind,
+        looks::typed_and_not_sent,
         wallets::in_their_own_pages,
         wallets::given_up,
+        wallets::on_the_payment_page,
+        wallets::google_pay,
+        wallets::google_pay_after_mistakes,
+        wallets::apple_pay,
     ]
 }
 

@@ -14,6 +14,7 @@ mod faults;
 mod follow;
 mod hosted;
 mod hosted_accounts;
+mod hosted_wallets;
 mod limits;
 mod lost;
 #[path = "../wallets/maker/mod.rs"]
@@ -166,6 +167,7 @@ fn of_cardholders() -> Vec<(&'static str, Story)> {
         wallet_tokens::stored_from_a_wallet,
         wallet_tokens::authentication,
         wallet_tokens::set_ups_are_their_merchants,
+        wallet_tokens::tests_keys_are_not_for_live_money,
         wallet_tokens::mistakes_are_named,
     ]
 }
@@ -178,10 +180,13 @@ fn of_pages() -> Vec<(&'static str, Story)> {
         hosted::paid_without_scripts,
         hosted::what_the_link_lacks_is_asked,
         hosted::mistakes_are_told,
+        hosted::a_card_in_the_wrong_field,
         hosted::declined_three_times,
         hosted::a_thousand_visitors_pay_once,
         hosted::cancelled_and_expired,
         hosted::forms_of_others,
+        hosted::forms_of_others_elsewhere,
+        hosted::pages_that_are_asked_too_often,
         hosted::without_an_answer,
         hosted::killed_in_the_middle,
         hosted::a_merchants_look,
@@ -190,6 +195,13 @@ fn of_pages() -> Vec<(&'static str, Story)> {
         hosted_accounts::in_japanese,
         hosted_accounts::not_paid_in_the_wallet,
         hosted_accounts::in_many_tabs,
+        hosted_wallets::without_a_set_up,
+        hosted_wallets::the_google_pay_button,
+        hosted_wallets::in_a_gateways_name,
+        hosted_wallets::paid_by_google_pay,
+        hosted_wallets::what_is_typed_beside_a_wallet,
+        hosted_wallets::apple_pay,
+        hosted_wallets::identities_at_the_command_line,
     ]
 }
 

@@ -114,6 +114,15 @@
     return Date.now() >= Date.UTC(year, month, 1, 12) ? "past" : "";
   };
 
+  // An amount that is typed, as wallets write it: all decimals, nothing else. Empty for what is none.
+  const amountOf = (text, decimals) => {
+    const bare = narrow(text).replace("\uffe5", "¥").trim().replace(/^[¥$€£₩]+/, "").replace(/円$/, "").trim();
+    const [, whole, fraction = ""] = /^(\d+|\d{1,3}(?:,\d{3})+)(?:\.(\d+))?$/.exec(bare) ?? [];
+    if (!whole || fraction.length > decimals || !/[1-9]/.test(whole + fraction)) return "";
+    const digits = whole.replaceAll(",", "").replace(/^0+(?=\d)/, "");
+    return decimals ? `${digits}.${fraction.padEnd(decimals, "0")}` : digits;
+  };
+
   // What is wrong with a field, as the name of the text that it carries.
   const wrong = (field) => {
     const value = field.value.trim();
@@ -212,6 +221,14 @@
     document.body.setAttribute("aria-busy", "true");
     busy();
   };
+  const busy = () => {
+    const spinner = document.createElement("span");
+    spinner.className = "spinner";
+    spinner.setAttribute("aria-hidden", "true");
+    pay.setAttribute("aria-disabled", "true");
+    pay.replaceChildren(spinner, pay.dataset.busy);
+    pay.setAttribute("aria-live", "polite");
+  };
   form.noValidate = true;
   form.addEventListener("submit", (event) => {
     const mistakes = fields.map((field) => [field, check(field)]).filter(([, text]) => text);
@@ -220,15 +237,30 @@
       summarise(mistakes);
       return;
     }
-    once(event, () => {
-      const spinner = document.createElement("span");
-      spinner.className = "spinner";
-      spinner.setAttribute("aria-hidden", "true");
-      pay.setAttribute("aria-disabled", "true");
-      pay.replaceChildren(spinner, pay.dataset.busy);
-      pay.setAttribute("aria-live", "polite");
-    });
+    once(event, busy);
   });
+  // A wallet's button takes the card's place: all else must be right before its sheet opens.
+  form.addEventListener("wallet", (event) => {
+    const asked = fields.filter((field) => !field.closest("#card"));
+    const mistakes = asked.map((field) => [field, check(field)]).filter(([, text]) => text);
+    const { amount } = form.elements;
+    if (amount && !mistakes.length) {
+      event.detail.amount = amountOf(amount.value, event.detail.decimals);
+      if (!event.detail.amount) {
+        say(amount, amount.dataset.form);
+        mistakes.push([amount, amount.dataset.form]);
+      }
+    }
+    if (sent || mistakes.length) event.preventDefault();
+    if (mistakes.length && !sent) summarise(mistakes);
+  });
+  form.addEventListener("walletpays", (event) =>
+    once(event, () => {
+      number.value = "";
+      cvc.value = "";
+      busy();
+    }),
+  );
   leave.addEventListener("submit", (event) => once(event, () => {}));
 
   // Browsers keep what stands in a form for the way back: no card is to be there.

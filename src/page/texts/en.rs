@@ -41,6 +41,8 @@ pub const EN: Texts = Texts {
         pay: |amount| format!("Pay {amount}"),
         pay_typed: "Pay",
         busy: "Paying… please wait",
+        or_card: "Or pay by card",
+        wallet_failed: "The wallet could not be opened. Try again, or use the card fields below.",
         cancel: "Cancel and go back",
     },
     wrong: WrongTexts {
@@ -60,6 +62,7 @@ pub const EN: Texts = Texts {
         cvc_four: "This card's security code has 4 digits. Look at the front of the card.",
         name_missing: "Enter the name as it stands on the card.",
         holds_number: "Remove the card number from this field; it belongs only in the field for it.",
+        holds_cvc: "Remove the security code from this field; it belongs only in the field for it.",
         too_long: |most| format!("Use at most {most} characters."),
         letters: "Remove characters that cannot be seen, such as tabs.",
         amount_missing: "Enter the amount.",
@@ -98,6 +101,7 @@ pub const EN: Texts = Texts {
         too_often: "There were too many tries. Please wait a while before you try again.",
         reversed: "Your bank did not answer in time, so the payment was undone.",
         not_sent: "Your bank could not be reached: nothing was charged, and this try does not count. Try again in a moment.",
+        wallet: "What the wallet sent cannot be used: nothing was charged, and this try does not count. Try again, or type a card.",
     },
     told: ToldTexts {
         not_found: "This payment page does not exist",
