@@ -265,7 +265,9 @@ pub async fn late_answer(app: &App, id: TransactionId, number: i64, reply: Reply
             }
         };
         let mut writes = vec![attempts::answered(id, number, reply, app.clock.now())];
-        if reply.answered == Answered::Approved && matches!(found.state, State::Reversed | State::Declined) {
+        // Of a charge's messages only the first one charges: a reversal's approval says that nothing stands.
+        let stands = reply.answered == Answered::Approved && (number == 1 || !found.is_charge());
+        if stands && matches!(found.state, State::Reversed | State::Declined) {
             writes.extend(reopen(app, &found));
         }
         match app.db.write(writes).await {

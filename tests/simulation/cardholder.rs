@@ -1,8 +1,8 @@
 //! Cardholders as they are: they go where the redirect leads, think, answer the issuer or the wallet or do not, and come back
 //! once, several times at once, to another process, too late or never.
 
-use crate::seed::World;
 use crate::weather::Dice;
+use crate::world::World;
 use axum::body::Body;
 use axum::http::{Request, header};
 use base64::Engine as _;
@@ -63,7 +63,7 @@ impl Cardholder {
     pub async fn run(self, late: bool) {
         let Some(asked) = self.arrive().await else { return };
         if late {
-            let at = self.at + LIMIT_MS - 9_000 + i64::try_from(self.dice.below(12_000)).unwrap();
+            let at = self.at + LIMIT_MS - 9_000 + i64::try_from(self.dice.below(20_000)).unwrap();
             self.world.clock.sleep(u64::try_from(at - self.world.clock.now()).unwrap_or(0)).await;
         } else {
             self.world.clock.sleep(self.dice.below(8_000)).await;
@@ -121,8 +121,12 @@ impl Cardholder {
                     (false, false) => Entered::Cancel,
                 };
                 issuer.enter(request, entered).await.unwrap();
+                self.world.answers.lock().unwrap().entry(request.server_id.clone()).or_insert(self.world.clock.now());
             }
-            Shown::Wallet(key) => wallet.decide(key, yes).await.unwrap(),
+            Shown::Wallet(key) => {
+                wallet.decide(key, yes).await.unwrap();
+                self.world.answers.lock().unwrap().entry(key.clone()).or_insert(self.world.clock.now());
+            }
             _ => return false,
         }
         true

@@ -2,8 +2,8 @@
 
 use crate::bank::{Kind as BankKind, Op, State as BankState};
 use crate::client::Told;
-use crate::seed::World;
 use crate::shop;
+use crate::world::World;
 use fuda::db::{Db, Value};
 use fuda::id::TransactionId;
 use fuda::ledger::chain;

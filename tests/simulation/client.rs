@@ -1,8 +1,8 @@
 //! Clients as they are: they hang up, send again with the same key, and race for the same holds and purchases.
 
 use crate::cardholder::{Cardholder, FAILED, PAID};
-use crate::seed::World;
 use crate::weather::Dice;
+use crate::world::World;
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};

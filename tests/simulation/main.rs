@@ -14,12 +14,14 @@ mod seed;
 mod shop;
 mod waited;
 mod weather;
+mod world;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use seed::{Done, Stores};
+use seed::Done;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
+use world::Stores;
 
 /// How many seeds run as a test.
 const SEEDS: u64 = 2_000;

@@ -2,13 +2,16 @@
 //! shown, and the bank agree about them.
 
 use crate::bank::Bank;
-use crate::seed::World;
+use crate::world::World;
 use fuda::codes::Code;
 use fuda::db::{Row, Value};
 use fuda::pay::store;
 use fuda::pay::transaction::{State, Step, Transaction, Waits};
 use fuda::threeds::messages::{RReq, TransStatus};
 use std::collections::BTreeMap;
+
+/// How long the issuer's or a wallet's answer is waited for, milliseconds.
+const ASKED_MS: i64 = 3_000;
 
 /// How many waited, and how many of them were sent to the bank.
 pub async fn check(world: &World) -> Result<(u64, u64), String> {
@@ -43,6 +46,9 @@ async fn rows(db: &fuda::db::Db, sql: &'static str) -> Result<Vec<Row>, String> 
 
 fn ended(world: &World, bank: &Bank, one: &Transaction, yes: bool, sent_at: Option<i64>) -> Result<(), &'static str> {
     let reference = one.id.to_string();
+    if one.state == State::Waiting {
+        return Err("it still waits");
+    }
     let Some(sent_at) = sent_at else {
         if bank.ops.contains_key(&reference) || bank.sent.contains_key(&reference) {
             return Err("the bank was asked without an attempt");
@@ -54,6 +60,17 @@ fn ended(world: &World, bank: &Bank, one: &Transaction, yes: bool, sent_at: Opti
     };
     if !yes {
         return Err("it was charged without the cardholder's yes");
+    }
+    let answered = one.details.waits.as_ref().and_then(|waits| {
+        let key = match &waits.step {
+            Step::Challenge { server_id, .. } => server_id,
+            Step::Consent { url } => url.rsplit('/').next()?,
+        };
+        Some(*world.answers.lock().unwrap().get(key)? - waits.until)
+    });
+    // The time is looked at before the issuer or the wallet is asked, and that may take so long.
+    if answered.is_none_or(|late| late > ASKED_MS) {
+        return Err("it was charged for a yes that came too late");
     }
     if one.code == Some(Code::Err1009) {
         return Err("it was sent to the bank and has failed before it");
