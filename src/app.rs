@@ -16,7 +16,7 @@ use crate::wallet::setup::Wallets;
 use crate::webhook::courier::Courier;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
 #[derive(Clone)]
@@ -35,6 +35,10 @@ pub struct App {
     pub wallet_page: consent::sandbox::Sandbox,
     /// Where cardholders' browsers reach this gateway; no slash at the end.
     pub checkout: Arc<str>,
+    /// Somebody has said so: then browsers know the gateway by no other name.
+    pub checkout_named: bool,
+    /// Room for answers that are held back until there is one.
+    pub held: Arc<Semaphore>,
     pub courier: Courier,
     /// There may be something to tell: wakes this process's teller.
     pub nudge: Arc<Notify>,

@@ -6,8 +6,10 @@ use governor::clock::Clock as _;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
-use std::hash::{BuildHasher as _, RandomState};
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The highest rate and burst that can be set.
@@ -64,28 +66,44 @@ impl Bucket {
     }
 }
 
-/// Buckets for callers that nobody has listed: each key has the bucket that its hash names, so the memory is bounded and
-/// never swept. Two keys rarely share one; then they share its limit.
-pub struct Buckets {
-    buckets: Box<[Bucket]>,
-    hasher: RandomState,
+/// Buckets for callers that nobody has listed, one for each key. The memory is bounded: when there are too many, those go
+/// that nobody has asked for longest. Their keys begin anew with a full bucket, so a flood of keys lets its sender try more
+/// often, but never keeps anybody else out.
+pub struct Buckets<K> {
+    limit: Limit,
+    shelves: Mutex<Shelves<K>>,
 }
 
-/// How many buckets there are.
-const BUCKETS: usize = 4_096;
+/// A key that is asked for stands on the young shelf; when that is full it becomes the old one, and what was there goes.
+struct Shelves<K> {
+    young: HashMap<K, Bucket>,
+    old: HashMap<K, Bucket>,
+}
 
-impl Buckets {
-    pub fn new(limit: Limit) -> Buckets {
-        Buckets { buckets: (0..BUCKETS).map(|_| Bucket::new(limit)).collect(), hasher: RandomState::new() }
+/// How many buckets stand on a shelf, of some 100 bytes each.
+const SHELF: usize = 32_768;
+
+impl<K: Eq + Hash> Buckets<K> {
+    pub fn new(limit: Limit) -> Buckets<K> {
+        Buckets { limit, shelves: Mutex::new(Shelves { young: HashMap::new(), old: HashMap::new() }) }
     }
 
     /// Takes one request of this key's.
     ///
     /// # Errors
     /// As [`Bucket::take`].
-    pub fn take(&self, key: &[u8]) -> Result<(), u64> {
-        let hash = usize::try_from(self.hasher.hash_one(key) % BUCKETS as u64).unwrap_or(0);
-        self.buckets[hash].take()
+    pub fn take(&self, key: K) -> Result<(), u64> {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = shelves.young.get(&key) {
+            return bucket.take();
+        }
+        let bucket = shelves.old.remove(&key).unwrap_or_else(|| Bucket::new(self.limit));
+        let taken = bucket.take();
+        if shelves.young.len() >= SHELF {
+            shelves.old = std::mem::take(&mut shelves.young);
+        }
+        shelves.young.insert(key, bucket);
+        taken
     }
 }
 
@@ -100,10 +118,21 @@ mod tests {
         for (per_second, burst) in [(0, 1), (1, 0), (-1, 1), (1, 1_000_001), (i64::MAX, 1)] {
             assert_eq!(Limit::new(per_second, burst), None);
         }
-        let buckets = Buckets::new(Limit::new(1, 2).unwrap());
-        assert_eq!([0; 3].map(|_| buckets.take(b"one")), [Ok(()), Ok(()), Err(1)]);
-        assert!((0..200u8).filter(|other| buckets.take(&[*other]).is_ok()).count() > 190);
         let many = Bucket::new(Limit::new(1_000_000, 1_000_000).unwrap());
         assert!((0..1_000).all(|_| many.take().is_ok()));
+    }
+
+    #[test]
+    fn a_flood_of_keys_keeps_nobody_out() {
+        let buckets = Buckets::new(Limit::new(1, 2).unwrap());
+        let flood = |keys: std::ops::Range<usize>| keys.clone().filter(|key| buckets.take(*key).is_ok()).count();
+        assert_eq!([0; 3].map(|_| buckets.take(usize::MAX)), [Ok(()), Ok(()), Err(1)]);
+        // Every key has its own, also the one that is asked for again after as many as there is room for.
+        assert_eq!(flood(0..SHELF), SHELF);
+        assert_eq!(buckets.take(usize::MAX), Err(1));
+        assert_eq!(flood(SHELF..9 * SHELF), 8 * SHELF);
+        let shelves = buckets.shelves.lock().unwrap();
+        assert!(shelves.young.len() <= SHELF && shelves.old.len() <= SHELF);
+        assert!(!shelves.young.contains_key(&usize::MAX) && !shelves.old.contains_key(&usize::MAX));
     }
 }

@@ -25,7 +25,7 @@ pub enum MerchantCommand {
     ThreeDs(ThreeDsArgs),
     /// Set how a merchant's payment pages look, and who may frame them; in force within a second
     #[command(after_help = "An empty value takes the setting away.\n\nExamples:\n  \
-        fuda merchant page JP00000001 --accent '#0a7d5a' --logo logo.svg\n  \
+        fuda merchant page JP00000001 --accent '#0a7d5a' --logo logo.png\n  \
         fuda merchant page JP00000001 --frame-ancestors https://shop.example,https://www.shop.example\n  \
         fuda merchant page JP00000001 --logo ''")]
     Page(super::look::PageArgs),

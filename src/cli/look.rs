@@ -15,10 +15,10 @@ pub struct PageArgs {
     /// Colour of the pay button, behind white text: #0a7d5a
     #[arg(long, value_name = "COLOUR", required_unless_present_any = ["logo", "frame_ancestors"])]
     accent: Option<String>,
-    /// PNG, or SVG without scripts; at most 64 KiB
+    /// PNG; at most 64 KiB
     #[arg(long, value_name = "FILE")]
     logo: Option<String>,
-    /// Origins that may show the pages in a frame, separated by commas; none otherwise
+    /// Origins (https) that may show the pages in a frame, separated by commas; none otherwise
     #[arg(long, value_name = "ORIGINS")]
     frame_ancestors: Option<String>,
     /// Print one JSON object

@@ -17,6 +17,7 @@ use crate::http::{self, service::Probe};
 use crate::id::{self, TokenId};
 use crate::json::Node;
 use crate::money::{Currency, Money};
+use crate::page::MOST_HELD;
 use crate::pay::charge::{CardSource, ChargeRequest, Purpose, charge};
 use crate::pay::recover;
 use crate::pay::transaction::Details;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -52,6 +54,7 @@ pub async fn serve(config: Config) -> Result<(), Error> {
     let store = Store::open(&config).await?;
     let alone = lock_sqlite(&config, &store)?;
     let empty = store.directory.merchants().await?.is_empty();
+    warn_of_one_address(&config, address);
     let app = make_app(&config, store, &base_url(address)).await?;
     if alone.is_some() {
         // Nobody else can be making these payments: a crash left them.
@@ -93,6 +96,17 @@ fn base_url(address: SocketAddr) -> String {
     }
 }
 
+/// Behind a proxy on this machine that nobody told us of, each visitor has the proxy's address.
+fn warn_of_one_address(config: &Config, address: SocketAddr) {
+    if config.checkout_url.is_some() && address.ip().is_loopback() && config.trusted_proxies.is_empty() {
+        tracing::warn!(
+            "--checkout-url is set, and {address} is reached through a proxy on this machine only: without \
+             --trusted-proxies all visitors are one address for limits and risk rules, and one of them can use up what all \
+             may do. Set --trusted-proxies to the proxy's address, such as 127.0.0.1/32"
+        );
+    }
+}
+
 /// One serving process for each SQLite file: it may then take all that a crash left, at once. PostgreSQL has no such
 /// lock: there any number of processes serve.
 fn lock_sqlite(config: &Config, store: &Store) -> Result<Option<std::fs::File>, Error> {
@@ -129,6 +143,8 @@ pub async fn make_app(config: &Config, store: Store, listens: &str) -> Result<Ap
         directory: store.directory,
         sandbox: Arc::new(sandbox),
         checkout: checkout.into(),
+        checkout_named: config.checkout_url.is_some(),
+        held: Arc::new(Semaphore::new(MOST_HELD)),
         wallet_page: consent::sandbox::Sandbox::new(books.clone(), checkout, &store.clock, &store.random),
         issuer: threeds::sandbox::Sandbox::new(books, checkout, &store.clock, &store.random),
         courier,

@@ -96,7 +96,7 @@ pub struct AddApple {
     /// Its private key, PEM
     #[arg(long, value_name = "FILE", requires = "identity_cert")]
     identity_key: Option<std::path::PathBuf>,
-    /// Another root than Apple Root CA - G3, PEM: for tests
+    /// Another root than Apple Root CA - G3, PEM: for tests, not with --live
     #[arg(long, value_name = "FILE")]
     root: Option<std::path::PathBuf>,
 }
@@ -151,7 +151,7 @@ async fn apple(store: &Store, args: AddApple) -> Result<(), Error> {
 }
 
 async fn add(store: &Store, place: Place, settings: Settings) -> Result<(), Error> {
-    settings.check().map_err(Error::internal)?;
+    settings.check(place.live).map_err(Error::internal)?;
     let merchants = store.directory.merchants().await?;
     let merchant = merchants.into_iter().find(|merchant| merchant.id == place.merchant);
     let merchant =

@@ -74,7 +74,7 @@ pub struct LinkUrls {
 impl LinkView {
     fn of(app: &App, link: &Link, transaction_ids: Option<Vec<TransactionId>>) -> LinkView {
         let code = links::code(&app.vault, link.id);
-        LinkView::at(app.clock.now(), &app.checkout, &code, link, transaction_ids)
+        LinkView::at(app.database_now(), &app.checkout, &code, link, transaction_ids)
     }
 
     /// As a link stands now, on a gateway whose pages are at `checkout`.
@@ -197,7 +197,7 @@ fn link(app: &App, call: &Call, merchant: &Merchant, body: &Node, expires_in: i6
     let text = |node: &Node, name: &str| Some(body_text(node, name)).filter(|text| !text.is_empty()).map(str::to_owned);
     let url = |name| body.get("return_url").and_then(|urls| text(urls, name));
     let reference = body.get("merchant_txn_ref").and_then(Node::text_or_number).filter(|text| !text.is_empty());
-    let now = app.clock.now();
+    let now = app.database_now();
     Ok(Link {
         id: LinkId::new(now, &app.random),
         caller: call.caller,

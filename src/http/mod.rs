@@ -67,7 +67,7 @@ pub fn router(app: App, probe: Probe) -> Router {
         .route("/readyz", get(service::readyz))
         .route("/metrics", get(service::metrics))
         .route("/openapi.json", get(openapi::serve))
-        .merge(page::router())
+        .merge(page::router(&app))
         .fallback(no_such_endpoint)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))

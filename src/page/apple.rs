@@ -2,9 +2,10 @@
 //! tells us, and we ask there with the merchant's identity certificate. What the browser says is believed as far as a list goes.
 
 use super::body::Form;
+use super::limits::Limits;
 use super::shell::answer;
 use super::visit::Visit;
-use super::visitor::{Limits, Visitor};
+use super::visitor::Visitor;
 use crate::clock::Clock;
 use crate::wallet::identity::Identity;
 use crate::webhook::courier::Courier;

@@ -1,4 +1,4 @@
-//! A form as browsers send it. Its bytes hold a card number: they are zeroed when dropped, and so is each value.
+//! A form as browsers send it. Its bytes hold a card number: they are zeroed when dropped, and so is each name and value.
 
 use crate::app::App;
 use axum::body::Body;
@@ -9,13 +9,16 @@ use zeroize::Zeroizing;
 /// A larger form is none of ours; the rest of it is not read.
 const LIMIT: usize = 16 * 1024;
 
+/// Most forms are shorter. Whoever opens many connections and sends little should not hold much.
+const START: usize = 1_024;
+
 /// More fields are none of ours.
 const MOST: usize = 64;
 
 /// How long a form may take, milliseconds.
 const BODY_MS: u64 = 30_000;
 
-pub struct Form(Vec<(String, Zeroizing<String>)>);
+pub struct Form(Vec<(Zeroizing<String>, Zeroizing<String>)>);
 
 impl Form {
     /// `None`: no form, too large, too slow, or cut off.
@@ -34,7 +37,7 @@ impl Form {
         for pair in bytes.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
             let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
             let value = pair.get(at + 1..).unwrap_or_default();
-            fields.push((decoded(&pair[..at])?.as_str().to_owned(), decoded(value)?));
+            fields.push((decoded(&pair[..at])?, decoded(value)?));
             if fields.len() > MOST {
                 return None;
             }
@@ -44,20 +47,27 @@ impl Form {
 
     /// The first of that name, without white space around it; empty when there is none.
     pub fn get(&self, name: &str) -> &str {
-        self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.trim())
+        self.0.iter().find(|(key, _)| key.as_str() == name).map_or("", |(_, value)| value.trim())
     }
 
     pub fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(key, _)| key == name)
+        self.0.iter().any(|(key, _)| key.as_str() == name)
     }
 }
 
 async fn collect(mut body: Body) -> Option<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LIMIT));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(START));
     while let Some(frame) = body.frame().await {
         let data = frame.ok()?.into_data().unwrap_or_default();
-        if bytes.len() + data.len() > LIMIT {
+        let length = bytes.len() + data.len();
+        if length > LIMIT {
             return None;
+        }
+        if length > bytes.capacity() {
+            // By hand: a vector that grows by itself leaves a copy behind that is not zeroed.
+            let mut larger = Zeroizing::new(Vec::with_capacity(length.next_power_of_two()));
+            larger.extend_from_slice(&bytes);
+            bytes = larger;
         }
         bytes.extend_from_slice(&data);
     }

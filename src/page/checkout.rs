@@ -6,6 +6,7 @@ use super::patience::{Patience, WAITS};
 use super::shell::{self, Action, Policy, Shell, Told};
 use super::texts::Language;
 use super::visit::result_of;
+use super::visitor::Visitor;
 use super::{go_back, language};
 use crate::app::App;
 use crate::error::Error;
@@ -16,7 +17,7 @@ use crate::threeds::messages::{CReq, VERSION};
 use askama::Template;
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -79,10 +80,14 @@ struct Visit {
 pub async fn leave(
     State(app): State<App>,
     Path(token): Path<String>,
+    visitor: Visitor,
     Extension(RequestId(request_id)): Extension<RequestId>,
     headers: HeaderMap,
 ) -> Response {
     let language = language(&headers);
+    if visitor.foreign {
+        return foreign(&app, language);
+    }
     let Some(id) = waiting::visitor(&app, &token) else { return not_found(&app, language) };
     let ended = match store::reread(&app.db, id).await {
         Ok(Some(found)) => waiting::abandon(&app, &found, &request_id).await,
@@ -166,7 +171,7 @@ fn undecided(app: &App, language: Language, found: &Transaction, url: &str, visi
 fn processing(app: &App, language: Language, found: &Transaction, path: &str) -> Response {
     let (shell, framed_by) = dressed(app, language, found);
     let href = format!("{}{path}", shell.base);
-    let shell = shell.waiting_for(&href);
+    let shell = shell.waiting_for(app, &href);
     let page = Told {
         shell: &shell,
         heading: shell.t.told.processing,
@@ -178,17 +183,34 @@ fn processing(app: &App, language: Language, found: &Transaction, path: &str) ->
 }
 
 pub fn not_found(app: &App, language: Language) -> Response {
+    let t = &language.texts().told;
+    told(app, language, StatusCode::NOT_FOUND, (t.not_found, t.not_found_why))
+}
+
+/// A form of our own that another site's page has sent.
+pub fn foreign(app: &App, language: Language) -> Response {
+    let t = &language.texts().told;
+    told(app, language, StatusCode::FORBIDDEN, (t.foreign, t.foreign_why))
+}
+
+/// With the seconds after which the address may ask again.
+pub fn too_often(app: &App, language: Language, seconds: u64) -> Response {
+    let t = &language.texts().told;
+    let mut response = told(app, language, StatusCode::TOO_MANY_REQUESTS, (t.too_many, &(t.too_many_why)(seconds)));
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+/// A page that belongs to no payment.
+fn told(app: &App, language: Language, status: StatusCode, (heading, why): (&str, &str)) -> Response {
     let shell = Shell::plain(app, language);
-    let lines = vec![shell.t.told.not_found_why.to_owned()];
-    let page = Told { shell: &shell, heading: shell.t.told.not_found, lines, busy: false, actions: Vec::new() };
-    shell::respond(app, StatusCode::NOT_FOUND, &page, &Policy::default())
+    let page = Told { shell: &shell, heading, lines: vec![why.to_owned()], busy: false, actions: Vec::new() };
+    shell::respond(app, status, &page, &Policy::default())
 }
 
 /// The cause goes to the log, by the request's id.
 pub fn broken(app: &App, language: Language, error: &Error, request_id: &str) -> Response {
     tracing::error!(cause = error.cause(), request = request_id, "a cardholder's page failed");
-    let shell = Shell::plain(app, language);
-    let lines = vec![shell.t.told.broken_why.to_owned()];
-    let page = Told { shell: &shell, heading: shell.t.told.broken, lines, busy: false, actions: Vec::new() };
-    shell::respond(app, StatusCode::INTERNAL_SERVER_ERROR, &page, &Policy::default())
+    let t = &language.texts().told;
+    told(app, language, StatusCode::INTERNAL_SERVER_ERROR, (t.broken, t.broken_why))
 }

@@ -4,11 +4,12 @@
 use super::body::Form;
 use super::form::{self, Payment, Typed};
 use super::go_back;
+use super::limits::Limits;
 use super::patience::Patience;
 use super::shell::see_other;
 use super::view::Alert;
 use super::visit::{Shown, Visit};
-use super::visitor::{Limits, Visitor};
+use super::visitor::Visitor;
 use crate::acquirer::{Initiator, Reason};
 use crate::codes::Code;
 use crate::error::Error;
@@ -58,7 +59,7 @@ pub async fn pay(
         Ok(shown) => shown,
         Err(response) => return response,
     };
-    if !shown.link.is_open(visit.app.clock.now()) {
+    if !shown.link.is_open(visit.app.database_now()) {
         return see_other(&visit.app, &visit.own("/result"));
     }
     let Some(form) = Form::read(&visit.app, &headers, body).await else {
@@ -125,13 +126,16 @@ impl Visit {
         if visitor.foreign {
             return Err(self.told(None, StatusCode::FORBIDDEN, t.foreign, t.foreign_why, vec![self.back()]));
         }
-        limits.of_address(visitor.ip).map_err(|seconds| self.too_often(None, seconds))?;
         let shown = match self.read().await {
             Ok(Some(shown)) => shown,
-            Ok(None) => return Err(self.not_found()),
+            Ok(None) => {
+                let slips = limits.of_unknown(visitor.ip);
+                return Err(slips.map_or_else(|seconds| self.too_often(None, seconds), |()| self.not_found()));
+            }
             Err(error) => return Err(self.failed(None, &error)),
         };
-        match limits.of_link(shown.link.id.as_bytes()) {
+        let link = &shown.link;
+        match limits.of_form(visitor.ip, link.caller.live).and_then(|()| limits.of_link(link.id)) {
             Ok(()) => Ok(shown),
             Err(seconds) => Err(self.too_often(Some(&shown), seconds)),
         }

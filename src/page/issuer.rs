@@ -4,9 +4,10 @@
 use super::amount::written;
 use super::around::Around;
 use super::body::Form;
-use super::checkout::{Forward, broken, not_found};
+use super::checkout::{Forward, broken, foreign, not_found};
 use super::language;
 use super::shell::{self, Policy, Shell};
+use super::visitor::Visitor;
 use crate::app::App;
 use crate::error::Error;
 use crate::id::RequestId;
@@ -33,14 +34,19 @@ struct Asks<'a> {
     wrong: bool,
 }
 
-/// Without `code` and `leave` it asks; with one of them it has been answered.
+/// Without `code` and `leave` it asks; with one of them it has been answered. A bank's page takes forms of any site's; this one
+/// only those of the gateway's own pages, which are all that lead here.
 pub async fn answer(
     State(app): State<App>,
+    visitor: Visitor,
     Extension(RequestId(request_id)): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let language = language(&headers);
+    if visitor.foreign {
+        return foreign(&app, language);
+    }
     let Some(form) = Form::read(&app, &headers, body).await else { return not_found(&app, language) };
     match respond(&app, &headers, &form).await {
         Ok(Some(response)) => response,

@@ -8,9 +8,11 @@ pub mod assets;
 mod body;
 mod buttons;
 mod checkout;
+mod countries;
 mod form;
 mod hosted;
 mod issuer;
+mod limits;
 mod look;
 mod patience;
 mod reason;
@@ -28,12 +30,13 @@ use crate::language::prefers_japanese;
 use crate::threeds::sandbox::ISSUER_PATH;
 use axum::http::{HeaderMap, header};
 use axum::routing::{get, post};
-use axum::{Extension, Router};
+use axum::{Extension, Router, middleware};
+use limits::Limits;
+pub use patience::MOST_HELD;
 use std::sync::Arc;
 use texts::Language;
-use visitor::Limits;
 
-pub fn router() -> Router<App> {
+pub fn router(app: &App) -> Router<App> {
     let mut router = Router::new();
     for language in [Language::English, Language::Japanese] {
         let page = format!("{}/HostedPaymentPage/{{code}}", language.prefix());
@@ -49,9 +52,11 @@ pub fn router() -> Router<App> {
         .route("/checkout/{token}/leave", post(checkout::leave))
         .route(ISSUER_PATH, post(issuer::answer))
         .route(&format!("{}/{{key}}", consent::sandbox::PATH), get(wallet::show).post(wallet::decide))
+        .route("/page/logo/{merchant}/{name}", get(look::logo))
+        .route_layer(middleware::from_fn_with_state(app.clone(), limits::limit))
+        // A page has a dozen of these; they are in memory, and browsers keep them.
         .route("/page/{name}", get(assets::serve))
         .route("/page/accent/{name}", get(look::accent))
-        .route("/page/logo/{merchant}/{name}", get(look::logo))
         .layer(Extension(Arc::new(Limits::new())))
 }
 

@@ -1,7 +1,7 @@
 //! What every page has around it: its language, its merchant's look, and the headers that say what a browser may do with it.
 
 use super::assets;
-use super::patience::WAITS;
+use super::patience::{WAITS, asks_in};
 use super::texts::{Language, Texts};
 use crate::app::App;
 use crate::card::Scheme;
@@ -89,10 +89,10 @@ impl Shell {
         Shell { other: Some(other), ..self }
     }
 
-    /// Asks `href`, a path of ours, at once and by itself; it stays on the screen until there is an answer.
+    /// Asks `href`, a path of ours, by itself and, as a rule, at once; it stays on the screen until there is an answer.
     #[must_use]
-    pub fn waiting_for(self, href: &str) -> Shell {
-        Shell { refresh: Some(format!("0;url={href}?{WAITS}")), ..self }
+    pub fn waiting_for(self, app: &App, href: &str) -> Shell {
+        Shell { refresh: Some(format!("{};url={href}?{WAITS}", asks_in(&app.held))), ..self }
     }
 }
 

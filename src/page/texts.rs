@@ -143,6 +143,7 @@ pub struct WrongTexts {
     pub cvc_four: &'static str,
     pub name_missing: &'static str,
     pub holds_number: &'static str,
+    pub holds_cvc: &'static str,
     pub too_long: fn(usize) -> String,
     pub letters: &'static str,
     pub amount_missing: &'static str,

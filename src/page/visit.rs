@@ -140,7 +140,7 @@ impl Visit {
         };
         let ok = StatusCode::OK;
         match shown.link.standing {
-            Standing::Open if shown.link.is_open(self.app.clock.now()) => {
+            Standing::Open if shown.link.is_open(self.app.database_now()) => {
                 self.form(shown, ok, &Typed::default(), self.declined(shown))
             }
             Standing::Open => {
@@ -183,7 +183,7 @@ impl Visit {
         let (heading, why) = if settling { (t.settling, t.settling_why) } else { (t.processing, t.processing_why) };
         let heading = wallet.filter(|_| settling).map_or_else(|| heading.to_owned(), account.settling);
         let result = self.own("/result");
-        let shell = self.shell(shown).waiting_for(&result);
+        let shell = self.shell(shown).waiting_for(&self.app, &result);
         let actions = vec![Action::link("again", result, t.look_again).second()];
         let page = Told { shell: &shell, heading: &heading, lines: vec![why.to_owned()], busy: true, actions };
         respond(&self.app, StatusCode::OK, &page, &policy(&self.app, Some(shown)))

@@ -3,9 +3,10 @@
 use super::amount::written;
 use super::around::Around;
 use super::body::Form;
-use super::checkout::{broken, not_found};
+use super::checkout::{broken, foreign, not_found};
 use super::language;
 use super::shell::{self, Shell};
+use super::visitor::Visitor;
 use crate::app::App;
 use crate::consent::sandbox::{PATH, Shown};
 use crate::error::Error;
@@ -47,28 +48,32 @@ pub async fn show(
     }
 }
 
+/// Its own form's decision. Only for an order that exists is the body read.
 pub async fn decide(
     State(app): State<App>,
     Path(key): Path<String>,
+    visitor: Visitor,
     Extension(RequestId(request_id)): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let language = language(&headers);
+    if visitor.foreign {
+        return foreign(&app, language);
+    }
+    let order = match app.wallet_page.order(&key).await {
+        Ok(Some(order)) => order,
+        Ok(None) => return not_found(&app, language),
+        Err(error) => return broken(&app, language, &error, &request_id),
+    };
     let decision = Form::read(&app, &headers, body).await;
     let approved = match decision.as_ref().map(|form| form.get("decision")) {
         Some("approve") => true,
         Some("decline") => false,
         _ => return not_found(&app, language),
     };
-    let decided = match app.wallet_page.order(&key).await {
-        Ok(Some(order)) => app.wallet_page.decide(&key, approved).await.map(|()| Some(order.return_url)),
-        Ok(None) => Ok(None),
-        Err(error) => Err(error),
-    };
-    match decided {
-        Ok(Some(url)) => shell::see_other(&app, &url),
-        Ok(None) => not_found(&app, language),
+    match app.wallet_page.decide(&key, approved).await {
+        Ok(()) => shell::see_other(&app, &order.return_url),
         Err(error) => broken(&app, language, &error, &request_id),
     }
 }

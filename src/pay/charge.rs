@@ -265,7 +265,7 @@ async fn write_intent(
         writes.push(from.once.insert());
     }
     let link_at = request.details.link.map(|link| {
-        writes.extend(links::begin(link, intent.id, app.clock.now()));
+        writes.extend(links::begin(link, intent.id, app.database_now()));
         writes.len() - 2
     });
     let counts = writes.len();

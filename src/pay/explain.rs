@@ -2,6 +2,8 @@
 //! what went to the acquirer and came back, what the ledger says, what followed and what is still to come. In order, each
 //! line in English and Japanese, made from the rows that the payment left; nothing in it was secret in them.
 
+mod cardholder;
+
 use super::attempts::{self, Answered, Attempt, Message};
 use super::transaction::{Kind, Source, State, Transaction};
 use super::{store, told};
@@ -103,7 +105,7 @@ async fn told(app: &App, found: &Transaction) -> Result<Vec<(webhook::Event, Vec
 }
 
 async fn planned(app: &App, id: TransactionId) -> Result<Vec<Planned>, Error> {
-    let sql = "SELECT kind, due_at, attempts FROM jobs WHERE subject = $1 AND kind IN (1, 2, 3)";
+    let sql = "SELECT kind, due_at, attempts FROM jobs WHERE subject = $1 AND kind IN (1, 2, 3, 5)";
     let read = |row: &Row| {
         let id = row.int(0)?;
         let kind = jobs::KINDS.into_iter().find(|one| *one as i64 == id);
@@ -116,6 +118,7 @@ async fn planned(app: &App, id: TransactionId) -> Result<Vec<Planned>, Error> {
 pub fn tell(found: &Transaction, traces: &Traces, now: Millis) -> Story {
     let mut lines = Lines::default();
     asked(&mut lines, found);
+    cardholder::asked(&mut lines, found);
     vault(&mut lines, found, traces.sealed);
     for attempt in &traces.attempts {
         sent(&mut lines, attempt);
@@ -167,18 +170,21 @@ fn initiated(found: &Transaction) -> (String, String) {
 
 fn asked(lines: &mut Lines, found: &Transaction) {
     let money = amount(found.money);
-    let masked = &found.masked;
+    // An account in a wallet has no number.
+    let masked = found.scheme.wallet().map_or(found.masked.as_str(), |_| found.scheme.label());
+    let (what, what_ja) =
+        if found.scheme.wallet().is_some() { ("account in", "ウォレット") } else { ("card", "カード") };
     let (en, ja) = match (found.kind, found.parent) {
         (Kind::PreAuth, _) if found.money.minor == 0 => {
             (format!("A verification of card {masked} was asked"), format!("カード {masked} の有効性確認の依頼"))
         }
         (Kind::PreAuth, _) => (
-            format!("An authorization of {money} on card {masked} was asked"),
-            format!("カード {masked} への {money} のオーソリの依頼"),
+            format!("An authorization of {money} on {what} {masked} was asked"),
+            format!("{what_ja} {masked} への {money} のオーソリの依頼"),
         ),
         (Kind::Capture, None) => (
-            format!("A payment of {money} with card {masked} was asked"),
-            format!("カード {masked} での {money} の支払いの依頼"),
+            format!("A payment of {money} with {what} {masked} was asked"),
+            format!("{what_ja} {masked} での {money} の支払いの依頼"),
         ),
         (Kind::Capture, Some(hold)) => (
             format!("A capture of {money} of authorization {hold} was asked"),
@@ -233,12 +239,12 @@ fn judged(lines: &mut Lines, found: &Transaction, note: &Note) {
 fn vault(lines: &mut Lines, found: &Transaction, sealed: Option<(i64, bool)>) {
     if let (Source::Token, Some(token), Some(key)) = (found.source, found.token, found.details.vault_key) {
         let en = format!("The stored card {token} was opened with vault key {key}.");
-        lines.add(found.created_at, "vault", en, format!("保存カード {token} を金庫の鍵 {key} で開封。"));
+        lines.add(found.created_at, "vault", en, format!("保存カード {token} を保管庫の鍵 {key} で復号。"));
     }
     if let Some((key, erased)) = sealed {
         let (en, ja) = if erased { (" It is erased by now.", "現在は消去済み。") } else { ("", "") };
         let en = format!("The card was sealed for this payment alone with vault key {key}.{en}");
-        lines.add(found.created_at, "vault", en, format!("この取引専用にカードを金庫の鍵 {key} で封印。{ja}"));
+        lines.add(found.created_at, "vault", en, format!("この取引専用にカードを保管庫の鍵 {key} で暗号化。{ja}"));
     }
 }
 
@@ -317,10 +323,7 @@ fn followed(lines: &mut Lines, child: &Transaction) {
 fn result(lines: &mut Lines, found: &Transaction, at: Millis) {
     let code = found.code.map_or("", Code::name);
     let (en, ja) = match found.state {
-        State::Waiting => (
-            "It waits for the cardholder: the issuer asks in the browser.".to_owned(),
-            "カード会員の本人認証待ち。".to_owned(),
-        ),
+        State::Waiting => cardholder::waits(found.details.waits.as_ref()),
         State::Pending => ("It is being made right now.".to_owned(), "処理中。".to_owned()),
         State::Unknown if found.is_charge() => (
             format!("The caller was told {code}: the charge is being reversed and can never become approved."),

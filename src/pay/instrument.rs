@@ -37,7 +37,7 @@ pub async fn bring(app: &App, request: &ChargeRequest, source: CardSource) -> Re
             Ok(Instrument { means: Means::Card(card), cvc, wallet: None, stored: None, to_store })
         }
         CardSource::Wallet { wallet, token, store } => {
-            let (card, from) = wallet::open(app, request, wallet, &token)?;
+            let (card, from) = wallet::open(app, request, wallet, token).await?;
             refuse_own_number(&request.body, &card)?;
             let to_store = store.then(|| TokenId::new(&app.random));
             Ok(Instrument { means: Means::Card(card), cvc: None, wallet: Some(from), stored: None, to_store })

@@ -23,7 +23,7 @@ pub enum Event {
         settle_after: Millis,
     },
     /// What it waited for will not come.
-    GivenUp(Code),
+    GivenUp,
 }
 
 /// The event does not fit the state: somebody else has moved the transaction on.
@@ -65,10 +65,10 @@ pub fn apply(transaction: &Transaction, event: Event) -> Result<Transaction, Con
             next.settle_after = Some(settle_after);
             return Ok(next);
         }
-        (State::Waiting, Event::GivenUp(code)) => {
+        (State::Waiting, Event::GivenUp) => {
             next.state = State::Declined;
-            next.code = Some(code);
-            next.response_code = code.meaning().response_code;
+            next.code = Some(Code::Err1009);
+            next.response_code = Code::Err1009.meaning().response_code;
         }
         _ => return Err(Conflict),
     }

@@ -148,6 +148,21 @@ pub struct Waits {
     pub step: Step,
 }
 
+/// Why a charge that waited ended without a bank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unpaid {
+    /// The issuer says so.
+    NotAuthenticated,
+    /// The wallet's account holder says so.
+    Refused,
+    /// On a page of ours: not this way.
+    Left,
+    TooLate,
+    /// Its token was deleted.
+    TokenGone,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
@@ -198,6 +213,9 @@ pub struct Details {
     /// What it waits for, or has waited for: such a transaction's id was told before its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<Waits>,
+    /// Why it has waited in vain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpaid: Option<Unpaid>,
 }
 
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use super::instrument::Instrument;
 use super::means::{Account, Means};
 use super::recover::merchant;
 use super::state::{Event, apply};
-use super::transaction::{Kind, Source, State, Step, Transaction, Waits};
+use super::transaction::{Kind, Source, State, Step, Transaction, Unpaid, Waits};
 use super::{Answer, envelope, idempotency, outcome, store, tokens};
 use crate::app::App;
 use crate::card::Card;
@@ -92,7 +92,7 @@ pub async fn resume(app: &App, id: TransactionId, request_id: &str) -> Result<Tr
     let found = current(app, id).await?;
     let Some(waits) = found.details.waits.clone().filter(|_| found.state == State::Waiting) else { return Ok(found) };
     if app.database_now() >= waits.until {
-        return give_up(app, &found, Code::Err1009, request_id, End::default()).await;
+        return give_up(app, &found, Unpaid::TooLate, request_id, End::default()).await;
     }
     let merchant = merchant(app, &found)?;
     match &waits.step {
@@ -106,7 +106,7 @@ pub async fn resume(app: &App, id: TransactionId, request_id: &str) -> Result<Tr
         }
         Step::Consent { .. } => match consented(app, &found).await? {
             Consent::Waiting => Ok(found),
-            Consent::Refused => give_up(app, &found, Code::Err1009, request_id, End::default()).await,
+            Consent::Refused => give_up(app, &found, Unpaid::Refused, request_id, End::default()).await,
             Consent::Given(agreement) => {
                 let agreement = Some(Zeroizing::new(agreement));
                 go_on(app, &found, Came { proof: None, agreement }, &waits, request_id).await
@@ -200,7 +200,7 @@ async fn go_on(
 ) -> Result<Transaction, Error> {
     let acquirer = app.steered(found.caller.live, waits.fault).ok_or_else(|| Error::new(Code::Err1015))?;
     let Some(instrument) = instrument(app, found, came.agreement).await? else {
-        return give_up(app, found, Code::Err1009, request_id, End::default()).await;
+        return give_up(app, found, Unpaid::TokenGone, request_id, End::default()).await;
     };
     let settle_after = outcome::settle_after(app, acquirer.abilities().deadline_ms);
     let intent = apply(&with_result(found, came.proof), Event::Resumed { settle_after })
@@ -215,7 +215,7 @@ async fn go_on(
         Written::Applied(_) => {}
         Written::GuardFailed(0) => return current(app, found.id).await,
         // The token was deleted between our two looks.
-        Written::GuardFailed(_) => return give_up(app, found, Code::Err1009, request_id, End::default()).await,
+        Written::GuardFailed(_) => return give_up(app, found, Unpaid::TokenGone, request_id, End::default()).await,
         // Never sent: if the intent is there after all, the sweep reverses it.
         Written::Ambiguous => return Err(Error::internal("the database was lost while an intent was being written")),
     }
@@ -281,12 +281,12 @@ fn request(merchant: Arc<Merchant>, intent: &Transaction, waits: &Waits, request
 async fn failed(app: &App, found: &Transaction, request_id: &str) -> Result<Transaction, Error> {
     let instrument = instrument(app, found, None).await?;
     let rows = instrument.map(|instrument| instrument.counts_as_declined(app, found)).unwrap_or_default();
-    give_up(app, found, Code::Err1009, request_id, End { rows, job: None }).await
+    give_up(app, found, Unpaid::NotAuthenticated, request_id, End { rows, job: None }).await
 }
 
 /// The cardholder wants to pay otherwise: ends it as the end of its time would.
 pub async fn abandon(app: &App, found: &Transaction, request_id: &str) -> Result<Transaction, Error> {
-    give_up(app, found, Code::Err1009, request_id, End::default()).await
+    give_up(app, found, Unpaid::Left, request_id, End::default()).await
 }
 
 /// What an end without a bank is written with.
@@ -301,11 +301,13 @@ struct End<'a> {
 async fn give_up(
     app: &App,
     found: &Transaction,
-    code: Code,
+    why: Unpaid,
     request_id: &str,
     end: End<'_>,
 ) -> Result<Transaction, Error> {
-    let Ok(after) = apply(found, Event::GivenUp(code)) else { return current(app, found.id).await };
+    let mut noted = found.clone();
+    noted.details.unpaid = Some(why);
+    let Ok(after) = apply(&noted, Event::GivenUp) else { return current(app, found.id).await };
     let merchant = merchant(app, found)?;
     let answer = envelope::answer(&after, &merchant, request_id);
     let mut writes: Vec<Stmt> = outcome::rows(app, &merchant, found, &after, None);
@@ -316,8 +318,8 @@ async fn give_up(
     match app.db.write(writes).await? {
         Written::Applied(_) => {
             app.nudge.notify_one();
-            let (id, state, code) = (after.id, after.state.name(), code.name());
-            tracing::info!(transaction = %id, state, code, request = request_id, "a charge that waited has ended");
+            let (id, state) = (after.id, after.state.name());
+            tracing::info!(transaction = %id, state, ?why, request = request_id, "a charge that waited has ended");
             metrics::counter!("fuda_transactions_total", "kind" => after.kind.name(), "state" => state).increment(1);
             Ok(after)
         }
@@ -334,5 +336,5 @@ pub async fn lapse(app: &App, job: &Job) -> Result<(), Error> {
         return Ok(());
     };
     let request_id = crate::id::request_id(app.clock.now(), &app.random);
-    give_up(app, &found, Code::Err1009, &request_id, End { rows: Vec::new(), job: Some(job) }).await.map(drop)
+    give_up(app, &found, Unpaid::TooLate, &request_id, End { rows: Vec::new(), job: Some(job) }).await.map(drop)
 }

@@ -27,10 +27,15 @@ pub struct Device {
 /// # Errors
 /// ERR1015 where the merchant takes no such tokens or the token is another's; ERR1001 where it does not open; ERR1002 where its
 /// card is past; VAL0002 where the cardholder agreed to other money. The reason itself is in the log.
-pub fn open(app: &App, request: &ChargeRequest, wallet: Wallet, token: &Node) -> Result<(Card, FromWallet), Error> {
+pub async fn open(
+    app: &App,
+    request: &ChargeRequest,
+    wallet: Wallet,
+    token: Node,
+) -> Result<(Card, FromWallet), Error> {
     let place = (request.caller, request.merchant.id.as_str(), wallet);
     let now = app.clock.now();
-    let opened = match app.wallets.open(place, token, now) {
+    let opened = match app.wallets.open(place, token, now).await? {
         Some(Ok(opened)) => opened,
         Some(Err(refusal)) => {
             refused(request, wallet, refusal.word(), &refusal.to_string());

@@ -3,9 +3,9 @@
 
 use super::cms::{self, Signed};
 use super::{Kind, Opened, Refusal, base64_member, cryptogram, eci, member, message, pan, private_der};
-use crate::card::Expiry;
+use crate::card::{Expiry, contains_any_number};
 use crate::clock::{Millis, timestamp};
-use crate::json::Node;
+use crate::json::{Node, control_character};
 use crate::money::{Currency, Money};
 use aes_gcm::aead::consts::U16;
 use aes_gcm::aead::{Aead, KeyInit};
@@ -71,7 +71,7 @@ impl Keys {
     /// `token` is what the page's script calls `payment.token`, or its `paymentData` alone.
     ///
     /// # Errors
-    /// The first of these that is so: malformed, broken chain, changed, expired, for another recipient, no key that opens it.
+    /// The first of these that is so: malformed, for another recipient, broken chain, changed, expired, no key that opens it.
     pub fn open(&self, token: &Node, now: Millis) -> Result<Opened, Refusal> {
         let data = token.get("paymentData").unwrap_or(token);
         let version = member(data, "version", "it has no version")?;
@@ -84,8 +84,14 @@ impl Keys {
         let key = base64_member(header, key_name, missing)?;
         let ciphertext = base64_member(data, "data", "it has no data in base64")?;
         let signature = base64_member(data, "signature", "it has no signature in base64")?;
+        let hash = base64_member(header, "publicKeyHash", "its header has no publicKeyHash")?;
+        // Before the signature, which takes longer: of several set-ups it is read for the named one alone.
+        let mut named = self.pairs.iter().filter(|pair| pair.hash == hash).peekable();
+        if named.peek().is_none() {
+            return Err(Refusal::WrongRecipient("its publicKeyHash names none of our certificates"));
+        }
         let signed = self.signed(header, &[&key, &ciphertext], &signature, now)?;
-        let plain = self.plain(header, version, &key, &ciphertext)?;
+        let plain = named.find_map(|pair| pair.private.open(version, &key, &ciphertext)).ok_or(Refusal::WrongKey)?;
         read(&message(&plain)?, signed)
     }
 
@@ -104,21 +110,6 @@ impl Keys {
             return Err(Refusal::Expired("it was signed more than five minutes ahead of our clock"));
         }
         Ok(signed)
-    }
-
-    fn plain(
-        &self,
-        header: &Node,
-        version: &str,
-        key: &[u8],
-        ciphertext: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-        let hash = base64_member(header, "publicKeyHash", "its header has no publicKeyHash")?;
-        let mut named = self.pairs.iter().filter(|pair| pair.hash == hash).peekable();
-        if named.peek().is_none() {
-            return Err(Refusal::WrongRecipient("its publicKeyHash names none of our certificates"));
-        }
-        named.find_map(|pair| pair.private.open(version, key, ciphertext)).ok_or(Refusal::WrongKey)
     }
 }
 
@@ -172,13 +163,19 @@ fn read(message: &Node, signed: Signed) -> Result<Opened, Refusal> {
     Ok(Opened {
         pan: pan(number)?,
         expiry: Expiry::parse(month, year).map_err(|_| Refusal::Malformed(missing))?,
-        name: message.get("cardholderName").and_then(Node::text).unwrap_or_default().to_owned(),
+        name: name(message.get("cardholderName").and_then(Node::text).unwrap_or_default()),
         kind: Kind::Device { cryptogram: cryptogram(spelled)?, eci: eci(data, "eciIndicator")? },
         money: Some(money(message).ok_or(Refusal::Malformed("the message has no amount or currency"))?),
         // Not the transactionId: what is signed has no marks between its parts, so that a digit could move out of it.
         once: signed.digest,
         expires_at: signed.at + WINDOW_MS,
     })
+}
+
+/// Held to the rule for `card.name` (contract section 2); a name that breaks it is left out, for no payment hangs on it.
+fn name(text: &str) -> String {
+    let fits = text.chars().count() <= 255 && !control_character(text) && !contains_any_number(text);
+    if fits { text.to_owned() } else { String::new() }
 }
 
 /// ISO 4217 numeric, and minor units.
@@ -251,6 +248,13 @@ pub fn until(certificate: &str) -> String {
 fn last_day(certificate: &Certificate) -> String {
     let end = certificate.tbs_certificate.validity.not_after.to_unix_duration().as_millis();
     timestamp(Millis::try_from(end).unwrap_or(Millis::MAX))[..10].to_owned()
+}
+
+/// For people: the SHA-256 of a certificate, as `openssl x509 -fingerprint -sha256` has it, without the colons.
+pub fn fingerprint(certificate: &str) -> String {
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes());
+    let hash = der.map(|der| digest::digest(&digest::SHA256, &der));
+    hash.map(|hash| hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect()).unwrap_or_default()
 }
 
 /// A string of 64 hexadecimal digits, of whichever string type.

@@ -6,7 +6,7 @@ use ::cms::cert::CertificateChoices;
 use ::cms::content_info::ContentInfo;
 use ::cms::signed_data::{SignedData, SignerIdentifier, SignerInfo};
 use aws_lc_rs::digest;
-use der::asn1::{ObjectIdentifier, OctetString};
+use der::asn1::{AnyRef, ObjectIdentifier, OctetString, UintRef};
 use der::{Decode, Encode};
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use std::time::Duration;
@@ -40,6 +40,15 @@ const CHAIN: &[&dyn SignatureVerificationAlgorithm] = &[
     algorithms::RSA_PKCS1_2048_8192_SHA384,
 ];
 
+/// The longest signature, bytes; Apple's have some 3,000.
+const LIMIT: usize = 16 * 1024;
+
+/// The most certificates in a signature; Apple sends the signer's and one intermediate.
+const CERTIFICATES: usize = 4;
+
+/// The longest modulus of an RSA key, bytes: what is longer is slow to verify, and nobody's.
+const RSA_MODULUS: usize = 4096 / 8;
+
 /// What a signature that fits tells.
 pub struct Signed {
     pub at: Millis,
@@ -67,11 +76,11 @@ pub fn verify(signature: &[u8], content: &[u8], root: &TrustAnchor<'_>, now: Mil
         [one] => one,
         _ => return Err(Refusal::Malformed("its signature has not exactly one signer")),
     };
-    let certificates = certificates(&data);
+    let certificates = certificates(&data)?;
     let leaf = certificates.iter().find(|certificate| is_of(&signer.sid, certificate));
-    let leaf = leaf.ok_or_else(|| Refusal::BrokenChain("the signer's certificate is not in the signature".into()))?;
+    let leaf = leaf.ok_or(Refusal::BrokenChain("the signer's certificate is not in the signature"))?;
     let leaf_der = chain(leaf, &certificates, root, now)?;
-    let leaf = EndEntityCert::try_from(&leaf_der).map_err(|error| Refusal::BrokenChain(format!("leaf: {error}")))?;
+    let leaf = EndEntityCert::try_from(&leaf_der).map_err(broken)?;
     let (attributes, signed) = attributes(signer)?;
     let algorithm = match signer.signature_algorithm.oid {
         ECDSA_SHA256 => algorithms::ECDSA_P256_SHA256,
@@ -88,6 +97,9 @@ pub fn verify(signature: &[u8], content: &[u8], root: &TrustAnchor<'_>, now: Mil
 
 fn signed_data(signature: &[u8]) -> Result<SignedData, Refusal> {
     let malformed = || Refusal::Malformed("its signature is no CMS");
+    if signature.len() > LIMIT {
+        return Err(Refusal::Malformed("its signature is longer than 16 KiB"));
+    }
     let der = to_der(signature).ok_or_else(malformed)?;
     let info = ContentInfo::from_der(&der).map_err(|_| malformed())?;
     if info.content_type != SIGNED_DATA {
@@ -98,13 +110,32 @@ fn signed_data(signature: &[u8]) -> Result<SignedData, Refusal> {
     if detached { Ok(data) } else { Err(Refusal::Malformed("its signature is not a detached one")) }
 }
 
-fn certificates(data: &SignedData) -> Vec<Certificate> {
+fn certificates(data: &SignedData) -> Result<Vec<&Certificate>, Refusal> {
     let all = data.certificates.iter().flat_map(|set| set.0.iter());
-    all.filter_map(|choice| match choice {
-        CertificateChoices::Certificate(certificate) => Some(certificate.clone()),
-        CertificateChoices::Other(_) => None,
-    })
-    .collect()
+    let all: Vec<_> = all
+        .filter_map(|choice| match choice {
+            CertificateChoices::Certificate(certificate) => Some(certificate),
+            CertificateChoices::Other(_) => None,
+        })
+        .collect();
+    if all.len() > CERTIFICATES {
+        return Err(Refusal::Malformed("its signature has more than four certificates"));
+    }
+    if all.iter().any(|certificate| has_long_rsa_key(certificate)) {
+        return Err(Refusal::Unsupported("an RSA key of its certificates has more than 4096 bits"));
+    }
+    Ok(all)
+}
+
+/// An RSA key that cannot be read is too long, too.
+fn has_long_rsa_key(certificate: &Certificate) -> bool {
+    let key = &certificate.tbs_certificate.subject_public_key_info;
+    let modulus = || {
+        let both = AnyRef::from_der(key.subject_public_key.as_bytes()?).ok()?;
+        let both = both.sequence(|key| Ok((UintRef::decode(key)?, UintRef::decode(key)?)));
+        both.ok().map(|(modulus, _)| modulus.as_bytes().len())
+    };
+    key.algorithm.oid == RSA && modulus().is_none_or(|bytes| bytes > RSA_MODULUS)
 }
 
 fn is_of(sid: &SignerIdentifier, certificate: &Certificate) -> bool {
@@ -122,29 +153,43 @@ fn is_of(sid: &SignerIdentifier, certificate: &Certificate) -> bool {
 /// Leaf, one or more intermediates, root; each with Apple's mark.
 fn chain(
     leaf: &Certificate,
-    certificates: &[Certificate],
+    certificates: &[&Certificate],
     root: &TrustAnchor<'_>,
     now: Millis,
 ) -> Result<CertificateDer<'static>, Refusal> {
-    let broken = |why: &str| Refusal::BrokenChain(why.to_owned());
-    let der = |certificate: &Certificate| certificate.to_der().map(CertificateDer::from);
+    let unread = |_| Refusal::BrokenChain("a certificate in its chain cannot be read");
+    let der = |certificate: &Certificate| certificate.to_der().map(CertificateDer::from).map_err(unread);
     if !has(leaf, LEAF) {
-        return Err(broken("the signer's certificate does not have Apple's mark"));
+        return Err(Refusal::BrokenChain("the signer's certificate does not have Apple's mark"));
     }
-    let intermediates: Result<Vec<CertificateDer<'_>>, _> =
-        certificates.iter().filter(|certificate| has(certificate, INTERMEDIATE)).map(der).collect();
-    let intermediates = intermediates.map_err(|_| broken("an intermediate certificate cannot be read"))?;
-    let leaf = der(leaf).map_err(|_| broken("the signer's certificate cannot be read"))?;
+    let intermediates = certificates.iter().filter(|certificate| has(certificate, INTERMEDIATE));
+    let intermediates = intermediates.map(|certificate| der(certificate)).collect::<Result<Vec<_>, _>>()?;
+    let leaf = der(leaf)?;
     let time = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(now).unwrap_or(0)));
     let anchors = std::slice::from_ref(root);
-    let end = EndEntityCert::try_from(&leaf).map_err(|error| Refusal::BrokenChain(format!("leaf: {error}")))?;
-    let path = end
-        .verify_for_usage(CHAIN, anchors, &intermediates, time, AnyUsage, None, None)
-        .map_err(|error| Refusal::BrokenChain(error.to_string()))?;
+    let end = EndEntityCert::try_from(&leaf).map_err(broken)?;
+    let path = end.verify_for_usage(CHAIN, anchors, &intermediates, time, AnyUsage, None, None).map_err(broken)?;
     if path.intermediate_certificates().next().is_none() {
-        return Err(broken("the root itself has issued the signer's certificate"));
+        return Err(Refusal::BrokenChain("the root itself has issued the signer's certificate"));
     }
     Ok(leaf)
+}
+
+/// In our own words: theirs repeat what stands in the certificates, which anybody can have written.
+#[allow(clippy::needless_pass_by_value)] // for `map_err`
+fn broken(error: webpki::Error) -> Refusal {
+    use webpki::Error as E;
+    Refusal::BrokenChain(match error {
+        E::CertExpired { .. } => "a certificate in its chain is past",
+        E::CertNotValidYet { .. } => "a certificate in its chain is not in force yet",
+        E::UnknownIssuer => "its chain does not end at our root",
+        E::InvalidSignatureForPublicKey => "a certificate in its chain was not signed by its issuer",
+        E::EndEntityUsedAsCa | E::PathLenConstraintViolated => "a certificate was issued by one that may not",
+        E::CaUsedAsEndEntity => "the signer is an authority",
+        E::NameConstraintViolation => "a name in its chain is not one that its issuer may give",
+        E::UnsupportedCriticalExtension => "a certificate in its chain has a critical extension that is not known",
+        _ => "its chain is not one that can be verified",
+    })
 }
 
 fn has(certificate: &Certificate, mark: ObjectIdentifier) -> bool {
@@ -178,53 +223,69 @@ fn attributes(signer: &SignerInfo) -> Result<(Vec<u8>, Signed), Refusal> {
 /// Deeper is no signature of Apple's.
 const DEPTH: usize = 24;
 
+/// The most parts of any one value. The parsers put a set in order by comparing each part with each: whoever sends thousands
+/// of them, before any signature is looked at, would keep the machine busy for seconds.
+const PARTS: usize = 32;
+
+/// The most values in all; Apple's signatures have some 250.
+const VALUES: usize = 1_000;
+
 /// Apple writes the outer layers with indefinite lengths (BER), which the parsers do not read: the same values with definite
 /// lengths. What is signed inside is DER already and stays as it is.
 fn to_der(ber: &[u8]) -> Option<Vec<u8>> {
-    let (der, rest) = element(ber, DEPTH)?;
+    let mut left = VALUES;
+    let (der, rest) = element(ber, DEPTH, &mut left)?;
     rest.is_empty().then_some(der)
 }
 
-fn element(ber: &[u8], depth: usize) -> Option<(Vec<u8>, &[u8])> {
+/// `left`: how many values there may still be.
+fn element<'a>(ber: &'a [u8], depth: usize, left: &mut usize) -> Option<(Vec<u8>, &'a [u8])> {
     let (&tag, rest) = ber.split_first()?;
     // Tags above 30 stand in no CMS.
-    if tag & 0x1f == 0x1f || depth == 0 {
+    if tag & 0x1f == 0x1f || depth == 0 || *left == 0 {
         return None;
     }
+    *left -= 1;
     let (&first, mut rest) = rest.split_first()?;
     let constructed = tag & 0x20 != 0;
-    let mut content = Vec::new();
-    if first == 0x80 {
-        while !rest.starts_with(&[0, 0]) {
-            let (inner, after) = element(rest, depth - 1)?;
-            content.extend(inner);
-            rest = after;
-        }
-        rest = &rest[2..];
+    let content = if first == 0x80 {
         if !constructed {
             return None;
         }
+        let (content, after) = parts(rest, depth, left, |rest| rest.starts_with(&[0, 0]))?;
+        rest = &after[2..];
+        content
     } else {
         let bytes = if first < 0x80 { 0 } else { usize::from(first & 0x7f) };
         let (long, after) = rest.split_at_checked(bytes)?;
         let length = if bytes == 0 { usize::from(first) } else { number(long)? };
         let (inside, after) = after.split_at_checked(length)?;
         rest = after;
-        if constructed {
-            let mut left = inside;
-            while !left.is_empty() {
-                let (inner, after) = element(left, depth - 1)?;
-                content.extend(inner);
-                left = after;
-            }
-        } else {
-            content.extend_from_slice(inside);
-        }
-    }
+        if constructed { parts(inside, depth, left, <[u8]>::is_empty)?.0 } else { inside.to_vec() }
+    };
     let mut der = vec![tag];
     push_length(content.len(), &mut der);
     der.extend(content);
     Some((der, rest))
+}
+
+/// The values of a constructed one, up to its end, and what follows.
+fn parts<'a>(
+    mut rest: &'a [u8],
+    depth: usize,
+    left: &mut usize,
+    ends: fn(&[u8]) -> bool,
+) -> Option<(Vec<u8>, &'a [u8])> {
+    let mut content = Vec::new();
+    for _ in 0..=PARTS {
+        if ends(rest) {
+            return Some((content, rest));
+        }
+        let (inner, after) = element(rest, depth - 1, left)?;
+        content.extend(inner);
+        rest = after;
+    }
+    None
 }
 
 fn number(bytes: &[u8]) -> Option<usize> {

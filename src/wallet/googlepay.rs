@@ -17,6 +17,9 @@ use zeroize::Zeroizing;
 
 const SENDER: &str = "Google";
 
+/// The recipient of everybody's tokens in Google's TEST environment.
+pub const TEST_RECIPIENT: &str = "merchant:12345678901234567890";
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Version {
     EcV1,
@@ -135,7 +138,7 @@ impl Keys {
         let stands = |root: &&Root| root.version == version && root.expires_at.is_none_or(|end| now < end);
         let roots = || self.roots.iter().filter(stands);
         if roots().next().is_none() {
-            return Err(Refusal::BrokenChain(format!("no root key for {} is in force", version.name())));
+            return Err(Refusal::BrokenChain("no root key for its protocolVersion is in force"));
         }
         if version == Version::EcV1 {
             return Ok(roots().map(|root| root.key.clone()).collect());
@@ -151,8 +154,7 @@ impl Keys {
         let decoded = signatures.iter().take(16).filter_map(|node| STANDARD.decode(node.text()?).ok());
         let mut decoded = decoded.flat_map(|signature| roots().map(move |root| (root, signature.clone())));
         if !decoded.any(|(root, signature)| verifies(&root.key, &texts, &signature)) {
-            let why = "no root key that is in force has signed the intermediate key";
-            return Err(Refusal::BrokenChain(why.to_owned()));
+            return Err(Refusal::BrokenChain("no root key that is in force has signed the intermediate key"));
         }
         let key = super::parse(signed_key)?;
         if now >= epoch_ms(&key, "keyExpiration", "its intermediate key has no keyExpiration")? {

@@ -96,7 +96,7 @@ pub enum Refusal {
     /// A token of a kind that is not taken.
     Unsupported(&'static str),
     /// No trusted root stands behind the key that signed it.
-    BrokenChain(String),
+    BrokenChain(&'static str),
     /// The signature does not fit what it should have signed.
     Changed(&'static str),
     /// Signed for us as it should be, but none of our private keys opens it.
@@ -128,8 +128,7 @@ impl fmt::Display for Refusal {
         write!(f, "{}: ", self.word())?;
         match self {
             Refusal::Malformed(what) | Refusal::Unsupported(what) | Refusal::Changed(what) => f.write_str(what),
-            Refusal::WrongRecipient(what) | Refusal::Expired(what) => f.write_str(what),
-            Refusal::BrokenChain(what) => f.write_str(what),
+            Refusal::WrongRecipient(what) | Refusal::Expired(what) | Refusal::BrokenChain(what) => f.write_str(what),
             Refusal::WrongKey => f.write_str("none of the private keys opens it"),
         }
     }

@@ -15,12 +15,17 @@ use crate::vault::{Bound, Owner, Sealed, Vault};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 const BUMP: &str = "UPDATE wallet_version SET version = version + 1 WHERE id = 1";
 
 /// The most set-ups of one wallet for one merchant in one mode: a token is tried with each of them.
 const MOST: i64 = 8;
+
+/// How many tokens are opened at once in this process, off the threads that serve everybody: whoever sends many waits in line
+/// for himself and other wallets' tokens.
+const AT_ONCE: usize = 4;
 
 /// What a set-up is made of, as it stands sealed in its row. Texts as the operator's files have them.
 #[derive(Serialize, Deserialize)]
@@ -71,12 +76,21 @@ impl Settings {
 
     /// # Errors
     /// What is wrong and what to do, for the operator.
-    pub fn check(&self) -> Result<(), String> {
-        self.keys().map(drop)
+    pub fn check(&self, live: bool) -> Result<(), String> {
+        self.keys(live).map(drop)
     }
 
-    fn keys(&self) -> Result<Keys, String> {
+    /// Whoever has the keys of a test takes live money with them: what is for tests is refused for live keys.
+    fn keys(&self, live: bool) -> Result<Keys, String> {
         match self {
+            Settings::GooglePay { recipient, .. } if live && recipient == googlepay::TEST_RECIPIENT => Err(format!(
+                "{recipient} is the recipient of Google's TEST environment, which gives tokens to anybody: for live keys give \
+                 --recipient merchant: and your merchant id of Google's console, or leave --live off"
+            )),
+            Settings::ApplePay { root: Some(_), .. } if live => {
+                Err("another root than Apple's own is for tests: leave --root off for live keys, or leave --live off"
+                    .into())
+            }
             Settings::GooglePay { recipient, gateway_merchant_id, merchant_id, private_key, roots } => {
                 let keys = googlepay::Keys::new(recipient, gateway_merchant_id.as_deref(), &[private_key], roots)?;
                 let merchant_id = merchant_id.as_deref().or(keys.merchant_id()).map(str::to_owned);
@@ -99,10 +113,12 @@ impl Settings {
                     gateway_merchant_id.as_ref().map(|name| format!(", merchant {name}")).unwrap_or_default();
                 format!("{recipient}{merchant}, root keys until {}", googlepay::roots_until(roots))
             }
-            Settings::ApplePay { certificate, identity, .. } => {
+            Settings::ApplePay { certificate, root, identity, .. } => {
+                let root = root.as_deref().map(applepay::fingerprint);
+                let root = root.map(|hash| format!(", another root than Apple's: SHA-256 {hash}")).unwrap_or_default();
                 let until = |files: &identity::Files| applepay::until(&files.certificate);
                 let page = identity.as_ref().map(|files| format!(", with a button on the page until {}", until(files)));
-                format!("{}{}", applepay::about(certificate), page.unwrap_or_default())
+                format!("{}{root}{}", applepay::about(certificate), page.unwrap_or_default())
             }
         }
     }
@@ -130,8 +146,17 @@ struct Book {
 }
 
 /// The set-ups in force; a clone sees the same.
-#[derive(Clone, Default)]
-pub struct Wallets(Arc<RwLock<Arc<Book>>>);
+#[derive(Clone)]
+pub struct Wallets {
+    book: Arc<RwLock<Arc<Book>>>,
+    slots: Arc<Semaphore>,
+}
+
+impl Default for Wallets {
+    fn default() -> Wallets {
+        Wallets { book: Arc::default(), slots: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+}
 
 impl Wallets {
     pub async fn load(db: &Db, vault: &Vault) -> Result<Wallets, Error> {
@@ -154,7 +179,10 @@ impl Wallets {
             let keys = match before.by_id.get(&id) {
                 // In another place it is read again, and does not open.
                 Some((known, keys)) if *known == place => keys.clone(),
-                _ => match settings(db, vault, &row).await.and_then(|set| set.keys().map_err(Error::internal)) {
+                _ => match settings(db, vault, &row)
+                    .await
+                    .and_then(|set| set.keys(place.0.live).map_err(Error::internal))
+                {
                     Ok(keys) => Arc::new(keys),
                     Err(error) => {
                         let (id, cause) = (text_of(id), error.cause());
@@ -166,12 +194,12 @@ impl Wallets {
             book.by_place.entry(place.clone()).or_default().push(keys.clone());
             book.by_id.insert(id, (place, keys));
         }
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(book);
+        *self.book.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(book);
         Ok(())
     }
 
     fn book(&self) -> Arc<Book> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.book.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// For the page's button: of several set-ups the oldest that can, whose key Google has known for longest.
@@ -197,39 +225,47 @@ impl Wallets {
     }
 
     /// `None`: this merchant takes no such tokens. `token` is the object, or its JSON text.
-    pub fn open(
+    ///
+    /// # Errors
+    /// The opening was lost: it panicked.
+    pub async fn open(
         &self,
         (caller, merchant_id, wallet): (Caller, &str, Wallet),
-        token: &Node,
+        token: Node,
         now: Millis,
-    ) -> Option<Result<Opened, Refusal>> {
-        let book = self.book();
-        let all = book.by_place.get(&(caller, merchant_id.to_owned(), wallet))?;
-        let parsed = match token {
-            Node::Text(text) => match super::parse(text) {
-                Ok(node) => Some(node),
-                Err(refusal) => return Some(Err(refusal)),
-            },
-            _ => None,
+    ) -> Result<Option<Result<Opened, Refusal>>, Error> {
+        let all = self.book().by_place.get(&(caller, merchant_id.to_owned(), wallet)).cloned();
+        let Some(all) = all else { return Ok(None) };
+        let slot = self.slots.clone().acquire_owned().await.map_err(Error::internal)?;
+        let opening = tokio::task::spawn_blocking(move || {
+            // Held to the end, also when nobody waits for the answer any more.
+            let _slot = slot;
+            open_by_any(&all, &token, now)
+        });
+        opening.await.map(Some).map_err(Error::internal)
+    }
+}
+
+fn open_by_any(all: &[Arc<Keys>], token: &Node, now: Millis) -> Result<Opened, Refusal> {
+    let parsed = if let Node::Text(text) = token { Some(super::parse(text)?) } else { None };
+    let token = parsed.as_ref().unwrap_or(token);
+    let mut refused = Refusal::WrongRecipient("there is no set-up");
+    for keys in all {
+        let opened = match keys.as_ref() {
+            Keys::Google(keys, _) => keys.open(token, now),
+            Keys::Apple(keys, _) => keys.open(token, now),
         };
-        let token = parsed.as_ref().unwrap_or(token);
-        let mut refused: Option<Refusal> = None;
-        for keys in all {
-            let opened = match keys.as_ref() {
-                Keys::Google(keys, _) => keys.open(token, now),
-                Keys::Apple(keys, _) => keys.open(token, now),
-            };
-            match opened {
-                Ok(opened) => return Some(Ok(opened)),
-                // Whichever says more than that it is not for it.
-                Err(refusal) => match refused {
-                    None | Some(Refusal::WrongRecipient(_)) => refused = Some(refusal),
-                    Some(_) => {}
-                },
+        match opened {
+            Ok(opened) => return Ok(opened),
+            // Whichever says more than that it is not for it.
+            Err(refusal) => {
+                if matches!(refused, Refusal::WrongRecipient(_)) {
+                    refused = refusal;
+                }
             }
         }
-        refused.map(Err)
     }
+    Err(refused)
 }
 
 async fn version(db: &Db) -> Result<i64, Error> {
@@ -297,7 +333,7 @@ pub struct Author<'a> {
     pub now: Millis,
 }
 
-/// The settings must have been checked. Answers with the id.
+/// The settings must have been checked for this mode. Answers with the id.
 pub async fn add(
     (db, vault, random): (&Db, &Vault, &Random),
     author: &Author<'_>,

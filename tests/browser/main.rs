@@ -68,6 +68,7 @@ fn on_one_engine() -> Vec<(&'static str, Story)> {
         looks::framed_where_it_may_be,
         looks::pictures,
         looks::nothing_is_left_behind,
+        looks::typed_and_not_sent,
         wallets::in_their_own_pages,
         wallets::given_up,
         wallets::on_the_payment_page,

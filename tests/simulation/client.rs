@@ -73,7 +73,7 @@ impl Client {
             what => what,
         };
         match what {
-            0..=7 => return self.charge(mark, if what < 4 { "payment" } else { "authorization" }, amount),
+            0..=7 => self.charge(mark, if what < 4 { "payment" } else { "authorization" }, amount),
             8..=11 => {
                 let hold = self.dice.pick(&holds)?;
                 let amount = if self.dice.chance(500) { hold.amount } else { amount };

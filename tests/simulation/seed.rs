@@ -341,6 +341,8 @@ impl World {
             vault,
             sandbox: Arc::new(line),
             checkout: "".into(),
+            checkout_named: false,
+            held: Arc::new(tokio::sync::Semaphore::new(256)),
             wallet_page,
             issuer,
             courier: self.courier(&life, dice),

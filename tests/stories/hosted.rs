@@ -71,6 +71,14 @@ const TYPED_ADDRESS: [(&str, &str); 5] = [
 ];
 
 impl World {
+    /// From now on each visitor has the address that a header says.
+    pub fn trust_proxies(&mut self) {
+        assert_eq!(self.server.stop(), Some(0));
+        self.server = Server::start_with(&self.folder, self.database_url.as_deref(), |command| {
+            command.args(["--trusted-proxies", "127.0.0.1/32"]);
+        });
+    }
+
     pub fn link_body(&self) -> Value {
         let mut urls: Value = URLS.into_iter().collect();
         urls["webhook_url"] = json!("https://shop.example/webhook");
@@ -104,6 +112,10 @@ pub async fn send(url: &str, fields: &[&[(&str, &str)]]) -> Page {
     let form = browser().post(url).header("content-type", "application/x-www-form-urlencoded");
     Page::of(form.body(urlencoded(&fields.concat()))).await
 }
+
+/// The form's fields that take a text.
+pub const TEXTS: [&str; 9] =
+    ["name", "country", "email", "phone_number", "address1", "address2", "city", "state", "postal_code"];
 
 fn with(number: &'static str) -> Vec<(&'static str, &'static str)> {
     std::iter::once(("number", number)).chain(CARD[1..].iter().copied()).collect()
@@ -396,6 +408,42 @@ pub async fn mistakes_are_told(engine: Engine) {
     assert!(send(&japanese, &[&wide, &TYPED_ADDRESS]).await.leads_to().starts_with("https://shop.example/thanks"));
 }
 
+/// Neither another card's number nor the cvc comes back from a field where they do not belong, whatever stands in the number's.
+pub async fn a_card_in_the_wrong_field(engine: Engine) {
+    let world = World::new(engine).await;
+    let mut sent = 0;
+    for field in TEXTS {
+        let link = world.link(json!({"amount": "", "billing_address": null})).await;
+        let url = url_of(&link).replace("/jp/", "/");
+        for (name, typed, wrong) in [
+            ("number", "", "Remove the card number from this field; it belongs only in the field for it."),
+            (
+                "number",
+                "5555 5555 5555 4445",
+                "Remove the card number from this field; it belongs only in the field for it.",
+            ),
+            (
+                "number",
+                "5555 5555 5555 4444",
+                "Remove the card number from this field; it belongs only in the field for it.",
+            ),
+            ("cvc", "974", "Remove the security code from this field; it belongs only in the field for it."),
+        ] {
+            let value = if name == "cvc" { typed } else { "4111-1111 11111111" };
+            let good = CARD.iter().chain(&TYPED_ADDRESS).chain(&[("amount", "1000")]);
+            let good: Vec<_> = good.filter(|good| good.0 != field && good.0 != name).copied().collect();
+            let page = send(&url, &[&good, &[(name, typed), (field, value)]]).await;
+            assert_eq!((page.status, page.wrong(field)), (422, wrong), "{field} {typed}");
+            for hidden in ["4111", "5555", "\"974\""] {
+                assert!(!page.says(hidden), "{hidden} in {field} came back: {}", page.text);
+            }
+            sent += 1;
+        }
+        assert_eq!(world.link_now(&link).await["transaction_ids"], json!([]));
+    }
+    assert_eq!(sent, 4 * TEXTS.len());
+}
+
 pub async fn declined_three_times(engine: Engine) {
     let world = World::new(engine).await;
     let link = world.link(json!({"billing_address": address("a@example.jp")})).await;
@@ -432,20 +480,17 @@ pub async fn declined_three_times(engine: Engine) {
 
 pub async fn a_thousand_visitors_pay_once(engine: Engine) {
     let mut world = World::new(engine).await;
-    // Each from an address of its own, as the proxy says.
-    assert_eq!(world.server.stop(), Some(0));
-    world.server = Server::start_with(&world.folder, world.database_url.as_deref(), |command| {
-        command.args(["--trusted-proxies", "127.0.0.1/32"]);
-    });
+    world.trust_proxies();
     let link = world.link(json!({})).await;
     let client = browser();
     let tabs: Vec<_> = (0..1_000)
         .map(|number| {
             let (client, url) = (client.clone(), url_of(&link).to_owned());
             tokio::spawn(async move {
-                assert_eq!(Page::of(client.get(&url)).await.status, 200);
+                let ip = format!("198.51.{}.{}", number / 250, number % 250);
+                assert_eq!(Page::of(client.get(&url).header("x-forwarded-for", &ip)).await.status, 200);
                 let form = client.post(&url).header("content-type", "application/x-www-form-urlencoded");
-                let form = form.header("x-forwarded-for", format!("198.51.{}.{}", number / 250, number % 250));
+                let form = form.header("x-forwarded-for", ip);
                 Page::of(form.body(urlencoded(&CARD))).await
             })
         })
@@ -555,6 +600,72 @@ pub async fn forms_of_others(engine: Engine) {
     assert_eq!(waited.as_deref(), Some("1"));
 }
 
+/// The pages beside the hosted one refuse other sites' forms as well; what an issuer sends back is another site's by nature.
+pub async fn forms_of_others_elsewhere(engine: Engine) {
+    let mut world = World::new(engine).await;
+    let status = async |world: &World, path: &str, header: (&'static str, &str)| {
+        let form = browser().post(format!("{}{path}", world.server.base)).header(header.0, header.1);
+        Page::of(form.header("content-type", "application/x-www-form-urlencoded").body("creq=x&decision=approve"))
+            .await
+            .status
+    };
+    let own = world.server.base.clone();
+    for path in ["/checkout/x/leave", "/sandbox/wallet/x", "/sandbox/issuer"] {
+        for foreign in [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")] {
+            assert_eq!(status(&world, path, foreign).await, 403, "{path} {foreign:?}");
+        }
+        assert_eq!(status(&world, path, ("origin", &own)).await, 404, "{path}");
+    }
+    assert_eq!(status(&world, "/checkout/x", ("sec-fetch-site", "cross-site")).await, 404);
+    // A checkout that was named is the only origin that is ours, and the log says what is missing beside it.
+    world.server.stop();
+    let warning = "--trusted-proxies all visitors are one address";
+    assert!(!std::fs::read_to_string(world.folder.with_extension("log")).unwrap().contains(warning));
+    world.server = Server::start_with(&world.folder, world.database_url.as_deref(), |command| {
+        command.args(["--checkout-url", "https://pay.example"]);
+    });
+    assert!(std::fs::read_to_string(world.folder.with_extension("log")).unwrap().contains(warning));
+    let own = world.server.base.clone();
+    assert_eq!(status(&world, "/checkout/x/leave", ("origin", &own)).await, 403);
+    assert_eq!(status(&world, "/checkout/x/leave", ("origin", "https://pay.example")).await, 404);
+}
+
+/// Whoever asks and asks is told to wait by a page; who guesses links does not use up what the address may pay.
+pub async fn pages_that_are_asked_too_often(engine: Engine) {
+    let world = World::new(engine).await;
+    let link = world.link(json!({})).await;
+    let unknown = format!("{}/HostedPaymentPage/{}", world.server.base, "a".repeat(22));
+    let mut guesses = Vec::new();
+    for _ in 0..40 {
+        guesses.push(send(&unknown, &[&CARD]).await.status);
+    }
+    assert!(guesses[..20].iter().all(|status| *status == 404) && guesses.contains(&429), "{guesses:?}");
+    assert_eq!(send(url_of(&link), &[]).await.status, 422, "the link's form is still taken");
+    let client = browser();
+    let asking: Vec<_> = (0..8)
+        .map(|_| {
+            let (client, url) = (client.clone(), unknown.clone());
+            tokio::spawn(async move {
+                let mut pages = Vec::new();
+                for _ in 0..100 {
+                    pages.push(Page::of(client.get(&url)).await);
+                }
+                pages
+            })
+        })
+        .collect();
+    let mut pages = Vec::new();
+    for task in asking {
+        pages.extend(task.await.unwrap());
+    }
+    let told: Vec<&Page> = pages.iter().filter(|page| page.status == 429).collect();
+    let found = pages.iter().filter(|page| page.status == 404).count();
+    assert!(found >= 250 && found + told.len() == 800, "{found} {}", told.len());
+    assert!(told[0].says("Too many") && told[0].headers["retry-after"] == "1", "{}", told[0].text);
+    assert_eq!(visit(&format!("{}/page/accent/0a7d5a.css", world.server.base)).await.status, 200);
+    assert_eq!(world.get("tokens").await.0, 200, "the shop is not its visitors");
+}
+
 pub async fn without_an_answer(engine: Engine) {
     let world = World::new(engine).await;
     let link = world.link(json!({})).await;
@@ -621,9 +732,8 @@ pub async fn killed_in_the_middle(engine: Engine) {
 pub async fn a_merchants_look(engine: Engine) {
     let world = World::new(engine).await;
     let link = world.link(json!({})).await;
-    let logo = world.folder.with_extension("svg");
-    std::fs::write(&logo, "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'><path d='M0 0h9v9z'/></svg>")
-        .unwrap();
+    let logo = world.folder.with_extension("png");
+    std::fs::write(&logo, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89").unwrap();
     let merchant = world.keys.merchant.as_str();
     let set = world.run(&[
         "merchant",
@@ -649,9 +759,9 @@ pub async fn a_merchants_look(engine: Engine) {
     let name = set["logo"].as_str().unwrap();
     assert!(page.says(&format!("src=\"/page/logo/{merchant}/{name}\"")));
     let shown = visit(&format!("{}/page/logo/{merchant}/{name}", world.server.base)).await;
-    assert_eq!((shown.status, shown.headers["content-type"].as_str()), (200, "image/svg+xml"));
+    assert_eq!((shown.status, shown.headers["content-type"].as_str()), (200, "image/png"));
     assert!(shown.headers["content-security-policy"].contains("sandbox"));
-    let other = visit(&format!("{}/page/logo/{merchant}/{}.svg", world.server.base, "0".repeat(32))).await;
+    let other = visit(&format!("{}/page/logo/{merchant}/{}.png", world.server.base, "0".repeat(32))).await;
     assert_eq!(other.status, 404);
     let refused = |args: &[&str]| {
         let args = [&["merchant", "page"], args].concat();
@@ -660,9 +770,10 @@ pub async fn a_merchants_look(engine: Engine) {
         String::from_utf8(output.stderr).unwrap()
     };
     assert!(refused(&[merchant, "--accent", "#ffd400"]).contains("a contrast of 1."));
-    std::fs::write(&logo, "<svg onload='alert(1)'/>").unwrap();
-    assert!(refused(&[merchant, "--logo", logo.to_str().unwrap()]).contains("event handler"));
+    std::fs::write(&logo, "<svg xmlns='http://www.w3.org/2000/svg'/>").unwrap();
+    assert!(refused(&[merchant, "--logo", logo.to_str().unwrap()]).contains("a logo is a PNG"));
     assert!(refused(&[merchant, "--frame-ancestors", "*"]).contains("no origin"));
+    assert!(refused(&[merchant, "--frame-ancestors", "http://shop.example"]).contains("not https"));
     assert!(refused(&["JP00009999", "--accent", "#000000"]).contains("there is no such merchant"));
     std::fs::remove_file(&logo).unwrap();
     world.run(&["merchant", "page", merchant, "--logo", "", "--accent", "", "--frame-ancestors", ""]);

@@ -167,6 +167,7 @@ fn of_cardholders() -> Vec<(&'static str, Story)> {
         wallet_tokens::stored_from_a_wallet,
         wallet_tokens::authentication,
         wallet_tokens::set_ups_are_their_merchants,
+        wallet_tokens::tests_keys_are_not_for_live_money,
         wallet_tokens::mistakes_are_named,
     ]
 }
@@ -179,10 +180,13 @@ fn of_pages() -> Vec<(&'static str, Story)> {
         hosted::paid_without_scripts,
         hosted::what_the_link_lacks_is_asked,
         hosted::mistakes_are_told,
+        hosted::a_card_in_the_wrong_field,
         hosted::declined_three_times,
         hosted::a_thousand_visitors_pay_once,
         hosted::cancelled_and_expired,
         hosted::forms_of_others,
+        hosted::forms_of_others_elsewhere,
+        hosted::pages_that_are_asked_too_often,
         hosted::without_an_answer,
         hosted::killed_in_the_middle,
         hosted::a_merchants_look,

@@ -20,6 +20,7 @@ static KEYS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 pub async fn canary(engine: Engine) {
     let mut world = World::new(engine).await;
+    world.trust_proxies();
     let mut answers = Vec::new();
     let mut stored = String::new();
     let makers = makers(&world).await;
@@ -112,9 +113,39 @@ async fn pages(world: &World, number: &str) -> Vec<String> {
         let path = format!("{url}/{number}?{number}={number}");
         answers.push(crate::hosted::send(&path, &[&fields]).await.text);
     }
+    answers.extend(wrong_fields(world, number, &good).await);
     let mut link = world.link_body();
     link["merchant_txn_ref"] = json!(number);
     answers.push(world.post("hpp/generate/link", &link).await.1.to_string());
+    answers
+}
+
+/// The number in each text field, whatever stands in the number's own; and the cvc, whatever the card.
+async fn wrong_fields(world: &World, number: &str, good: &[(&str, &str)]) -> Vec<String> {
+    let other = if number == CANARY { CANARY_AMEX } else { CANARY };
+    let mistyped = format!("{}0", &number[..number.len() - 1]);
+    assert_ne!(mistyped, number);
+    let mut answers = Vec::new();
+    for (at, field) in crate::hosted::TEXTS.into_iter().enumerate() {
+        let link = world.link(json!({"amount": "", "billing_address": null})).await;
+        let mut tries: Vec<_> =
+            ["", &mistyped, other, number].into_iter().map(|typed| ("number", typed.to_owned(), number)).collect();
+        tries.extend([("cvc", CVC.to_owned(), CVC), ("number", CANARY_AMEX.to_owned(), CVC)]);
+        for (name, typed, value) in tries {
+            let kept: Vec<_> = good.iter().copied().filter(|(good, _)| *good != name && *good != field).collect();
+            let mut fields = [kept, vec![(name, typed.as_str()), (field, value)]].concat();
+            if value == CVC {
+                fields.retain(|field| field.0 != "cvc");
+                fields.push(("cvc", CVC));
+            }
+            let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
+            let form = crate::hosted::browser().post(link["url"].as_str().unwrap()).body(body);
+            let form = form.header("content-type", "application/x-www-form-urlencoded");
+            let page = form.header("x-forwarded-for", format!("198.51.100.{at}")).send().await.unwrap();
+            assert_eq!(page.status().as_u16(), 422, "{field} {fields:?}");
+            answers.push(page.text().await.unwrap());
+        }
+    }
     answers
 }
 

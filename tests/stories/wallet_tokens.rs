@@ -1,9 +1,12 @@
 //! Wallets' tokens once and again: races and replays, stored cards, authentication, who has set up what.
 
 use crate::maker;
+use crate::maker::apple::{Apple, GOOD, Merchant};
 use crate::maker::google::{Ask, Google, card, device, pan_only};
 use crate::wallets::{Files, added, charge, code, now, reason, said, take_google};
 use crate::world::{Engine, Keys, World, answer, fuda};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -134,13 +137,14 @@ pub async fn set_ups_are_their_merchants(engine: Engine) {
     let (key, roots) =
         (files.put("key.pem", &google.merchant.serialize_pem()), files.put("keys.json", &google.roots()));
     let stranger = world.other_entity();
-    let add = ["wallet", "add", "googlepay", "--recipient", maker::google::RECIPIENT, "--key", &key, "--roots", &roots];
+    let recipient = "merchant:31415926535897932384";
+    let token = || google.token(&Ask { recipient: recipient.into(), ..card("ECv2", now()) });
+    let add = ["wallet", "add", "googlepay", "--recipient", recipient, "--key", &key, "--roots", &roots];
     // Live tokens are not test tokens; the other entity's merchant is not ours.
     added(&world, &[&add[..], &["--merchant", &world.keys.merchant, "--live"]].concat());
     added(&world, &[&add[..], &["--merchant", &stranger.merchant]].concat());
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    let token = google.token(&card("ECv2", now()));
-    let ours = charge(&world, "googlepay", &token);
+    let ours = charge(&world, "googlepay", &token());
     assert_eq!(code(&world.post("payment", &ours).await), said(412, "ERR1015"));
     let mut theirs = ours.clone();
     theirs["merchant_id"] = stranger.merchant.clone().into();
@@ -152,7 +156,7 @@ pub async fn set_ups_are_their_merchants(engine: Engine) {
     let second: Value = serde_json::from_str(&world.run(&[&words[..], &[&stranger.entity]].concat())).unwrap();
     let second = Keys { merchant: second["merchant_id"].as_str().unwrap().to_owned(), ..stranger.clone() };
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    let mut body = charge(&world, "googlepay", &google.token(&card("ECv2", now())));
+    let mut body = charge(&world, "googlepay", &token());
     body["merchant_id"] = second.merchant.clone().into();
     assert_eq!(code(&world.post_as(&second, "payment", &body).await), said(412, "ERR1015"));
     // What was not meant is said where it is typed.
@@ -182,12 +186,45 @@ pub async fn set_ups_are_their_merchants(engine: Engine) {
     let said_by = |text: &str| std::fs::read_to_string(world.folder.with_extension("log")).unwrap().contains(text);
     world.sql("UPDATE wallets SET live = 0; UPDATE wallet_version SET version = version + 1").await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    let token = google.token(&card("ECv2", now()));
-    assert_eq!(code(&world.post("payment", &charge(&world, "googlepay", &token)).await), said(412, "ERR1015"));
+    assert_eq!(code(&world.post("payment", &charge(&world, "googlepay", &token())).await), said(412, "ERR1015"));
     assert!(said_by("a wallet is NOT in force"));
     assert!(world.run(&["wallet", "list"]).contains("CANNOT BE READ"));
     assert!(wrong(&["wallet", "remove", "wal_00000000000000000000000000000000"]).contains("fuda wallet list"));
     assert!(world.run(&["wallet", "add", "applepay", "--help"]).contains("fuda wallet add applepay --merchant"));
+}
+
+/// What anybody can make tokens for is not for live money.
+pub async fn tests_keys_are_not_for_live_money(engine: Engine) {
+    let world = World::new(engine).await;
+    let (google, apple, merchant) = (Google::new(), Apple::new(GOOD), Merchant::ec());
+    let files = Files::new();
+    let key = files.put("google.pem", &google.merchant.serialize_pem());
+    let roots = files.put("keys.json", &google.roots());
+    let mut words =
+        ["wallet", "add", "googlepay", "--key", &key, "--roots", &roots, "--recipient", "merchant:1"].to_vec();
+    let place = ["--merchant", &world.keys.merchant, "--live"];
+    let refused = |words: &[&str]| {
+        let words = [words, &place].concat();
+        let output = fuda(&world.folder, world.database_url.as_deref()).args(words).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    added(&world, &[&words[..], &place].concat());
+    words[8] = maker::google::RECIPIENT;
+    assert!(refused(&words).contains("Google's TEST environment"));
+    added(&world, &[&words[..], &place[..2]].concat());
+    let cert = files.put("cert.pem", &merchant.certificate_pem);
+    let key = files.put("apple.pem", &merchant.key.serialize_pem());
+    let root = files.put("root.pem", &apple.root_pem);
+    let words = ["wallet", "add", "applepay", "--cert", &cert, "--key", &key, "--root", &root];
+    added(&world, &[&words[..7], &place].concat());
+    assert!(refused(&words).contains("leave --root off"));
+    added(&world, &[&words[..], &place[..2]].concat());
+    let der = CertificateDer::from_pem_slice(apple.root_pem.as_bytes()).unwrap();
+    let hash = maker::hex(&maker::sha256(&der)).to_uppercase();
+    let listed = world.run(&["wallet", "list"]);
+    let shown = |mode: &str| listed.lines().find(|line| line.contains(mode) && line.contains("applepay")).unwrap();
+    assert!(shown("  test  ").contains(&hash) && !shown("  live  ").contains("root"), "{listed}");
 }
 
 pub async fn mistakes_are_named(engine: Engine) {

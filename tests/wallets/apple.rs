@@ -1,5 +1,5 @@
 use crate::google::json_value;
-use crate::maker::apple::{Apple, Ask, Chain, GOOD, Merchant, yen};
+use crate::maker::apple::{Apple, Ask, Chain, Flaw, GOOD, Merchant, yen};
 use crate::maker::{CRYPTOGRAM, DPAN, p256};
 use crate::{NOW, bent, node};
 use base64::Engine;
@@ -9,6 +9,7 @@ use fuda::wallet::{Kind, Opened, Refusal};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 fn keys(apple: &Apple, merchant: &Merchant) -> Keys {
     Keys::new(&[(&merchant.certificate_pem, &merchant.key.serialize_pem())], &apple.root_pem).unwrap()
@@ -106,6 +107,8 @@ fn a_chain_is_marked_and_in_force() {
         Chain { intermediate_mark: false, ..GOOD },
         Chain { leaf_by_root: true, ..GOOD },
         Chain { ends: 2026, ..GOOD },
+        Chain { intermediate_ends: 2026, ..GOOD },
+        Chain { intermediate_ca: false, ..GOOD },
     ] {
         let apple = Apple::new(chain);
         let opened = keys(&apple, &merchant).open(&node(&apple.token(&merchant, &yen(1, NOW))), NOW);
@@ -114,6 +117,113 @@ fn a_chain_is_marked_and_in_force() {
     let (apple, stranger) = (Apple::new(GOOD), Apple::new(GOOD));
     let opened = keys(&apple, &merchant).open(&node(&stranger.token(&merchant, &yen(1, NOW))), NOW);
     assert_eq!(word(opened), "broken_chain");
+}
+
+/// All but the one thing is as it should be: what refuses it is the check of that thing.
+#[test]
+fn a_signature_is_whole() {
+    let (apple, merchant) = (Apple::new(GOOD), Merchant::ec());
+    let keys = keys(&apple, &merchant);
+    let open = |flaw| word(keys.open(&node(&apple.token(&merchant, &Ask { flaw, ..yen(1, NOW) })), NOW));
+    assert_eq!(open(Flaw::None), "opened");
+    assert_eq!(open(Flaw::Forged), "changed");
+    assert_eq!(open(Flaw::Attributes), "changed");
+    assert_eq!(open(Flaw::Algorithm), "changed");
+    assert_eq!(open(Flaw::Other(4)), "changed");
+    assert_eq!(open(Flaw::Stranger), "broken_chain");
+    for number in 3..=5 {
+        assert_eq!(open(Flaw::Missing(number)), "malformed", "{number}");
+        assert_eq!(open(Flaw::Twice(number)), "malformed", "{number}");
+        assert_eq!(open(Flaw::TwoValues(number)), "malformed", "{number}");
+    }
+    assert_eq!(open(Flaw::Other(3)), "malformed");
+    let unlike_apples =
+        [Flaw::NoAttributes, Flaw::Digest, Flaw::TwoSigners, Flaw::NoSigner, Flaw::Attached, Flaw::Content, Flaw::Kind];
+    for flaw in unlike_apples {
+        assert_eq!(open(flaw), "malformed", "{flaw:?}");
+    }
+    // What follows the signature is no part of it.
+    let mut token = apple.token(&merchant, &yen(1, NOW));
+    let longer = [STANDARD.decode(token["signature"].as_str().unwrap()).unwrap(), vec![5, 0]].concat();
+    token["signature"] = STANDARD.encode(longer).into();
+    assert_eq!(word(keys.open(&node(&token), NOW)), "malformed");
+}
+
+#[test]
+fn further_certificates_are_few_and_short() {
+    let (apple, merchant) = (Apple::new(GOOD), Merchant::ec());
+    let keys = keys(&apple, &merchant);
+    let open = |count, modulus| {
+        let ask = Ask { flaw: Flaw::Certificates(count, modulus), ..yen(1, NOW) };
+        word(keys.open(&node(&apple.token(&merchant, &ask)), NOW))
+    };
+    assert_eq!((open(2, 256), open(3, 256)), ("opened", "malformed"));
+    assert_eq!((open(1, 512), open(1, 513)), ("opened", "unsupported"));
+}
+
+/// The parsers put sets in order, which takes the square of their size, before any signature can be looked at.
+#[test]
+fn a_crowd_is_turned_away_at_once() {
+    let (apple, merchant) = (Apple::new(GOOD), Merchant::ec());
+    let keys = keys(&apple, &merchant);
+    // The last ones are within the length of a signature.
+    for (flaw, expected) in [
+        (Flaw::Crowd(1, 32), "opened"),
+        (Flaw::Crowd(32, 1), "opened"),
+        (Flaw::Long(14_000), "opened"),
+        (Flaw::Deep(16), "opened"),
+        (Flaw::Crowd(1, 11_000), "malformed"),
+        (Flaw::Crowd(1, 3_000), "malformed"),
+        (Flaw::Crowd(1, 33), "malformed"),
+        (Flaw::Crowd(33, 1), "malformed"),
+        (Flaw::Crowd(500, 1), "malformed"),
+        (Flaw::Crowd(30, 32), "malformed"),
+        (Flaw::Long(16_384), "malformed"),
+        (Flaw::Deep(17), "malformed"),
+        (Flaw::Deep(900), "malformed"),
+    ] {
+        let token = node(&apple.token(&merchant, &Ask { flaw, ..yen(1, NOW) }));
+        let timed = || {
+            let began = Instant::now();
+            assert_eq!(word(keys.open(&token, NOW)), expected, "{flaw:?}");
+            began.elapsed()
+        };
+        // The best of some: the machine does other things, too.
+        let best = (0..5).map(|_| timed()).min().unwrap();
+        assert!(expected == "opened" || best < Duration::from_millis(50), "{flaw:?} {best:?}");
+    }
+}
+
+/// The set-up that a token is for is told by its header: the others do not read its signature.
+#[test]
+fn the_recipient_comes_first() {
+    let (apple, merchant) = (Apple::new(GOOD), Merchant::ec());
+    let mut token = apple.token(&merchant, &yen(1, NOW));
+    token["signature"] = STANDARD.encode([5, 0]).into();
+    let open = |merchant: &Merchant| word(keys(&apple, merchant).open(&node(&token), NOW));
+    assert_eq!((open(&merchant), open(&Merchant::ec())), ("malformed", "wrong_recipient"));
+}
+
+/// As `card.name` of a request: what could not be stored there is not stored from here.
+#[test]
+fn a_name_is_a_name() {
+    let (apple, merchant) = (Apple::new(GOOD), Merchant::ec());
+    let keys = keys(&apple, &merchant);
+    let name = |name: Value| {
+        let mut ask = yen(1, NOW);
+        ask.message["cardholderName"] = name;
+        keys.open(&node(&apple.token(&merchant, &ask)), NOW).unwrap().name
+    };
+    for good in ["山田 太郎", "Zoë O'Neil-Smith", "", &"é".repeat(255)] {
+        assert_eq!(name(good.into()), good);
+    }
+    let long = "x".repeat(256);
+    for bad in
+        [DPAN, "card 4111-1111 1111 1111!", "４１１１１１１１１１１１１１１１", "a\nb", "a\u{0}", "\u{85}", &long]
+    {
+        assert_eq!(name(bad.into()), "", "{bad:?}");
+    }
+    assert_eq!(name(json!(["x"])), "");
 }
 
 /// Nothing marks where one signed part ends: a digit can move from the transaction id to the next member, and the

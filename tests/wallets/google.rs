@@ -99,6 +99,38 @@ fn each_reason_is_its_own() {
     }
 }
 
+fn copy(key: &rcgen::KeyPair) -> rcgen::KeyPair {
+    rcgen::KeyPair::from_pem(&key.serialize_pem()).unwrap()
+}
+
+/// Sealed for us, the right bytes signed, by keys that are not Google's.
+#[test]
+fn nobody_else_signs() {
+    let google = Google::new();
+    let forger = Google { root: p256(), intermediate: p256(), merchant: copy(&google.merchant) };
+    assert_eq!(word(open(&google, &forger.token(&card("ECv1", NOW)))), "wrong_recipient");
+    let genuine = google.token(&card("ECv2", NOW));
+    let mut token = forger.token(&card("ECv2", NOW));
+    assert_eq!(word(open(&google, &token)), "broken_chain");
+    // Google's own intermediate key, and a message that it did not sign.
+    token["intermediateSigningKey"] = genuine["intermediateSigningKey"].clone();
+    assert_eq!(word(open(&google, &token)), "wrong_recipient");
+    // The forger's intermediate key under a signature of Google's over another, and under none.
+    let mut token = forger.token(&card("ECv2", NOW));
+    let signatures = &mut token["intermediateSigningKey"]["signatures"];
+    *signatures = genuine["intermediateSigningKey"]["signatures"].clone();
+    assert_eq!(word(open(&google, &token)), "broken_chain");
+    token["intermediateSigningKey"]["signatures"] = json!([]);
+    assert_eq!(word(open(&google, &token)), "broken_chain");
+    // Past, and made to look as if it lasted.
+    let mut ask = card("ECv2", NOW);
+    ask.key_expiration = NOW - 1;
+    let mut token = google.token(&ask);
+    let key = &mut token["intermediateSigningKey"]["signedKey"];
+    *key = key.as_str().unwrap().replace(&(NOW - 1).to_string(), &(NOW + 9).to_string()).into();
+    assert_eq!(word(open(&google, &token)), "broken_chain");
+}
+
 #[test]
 fn an_intermediate_key_stands_on_a_root_in_force() {
     let google = Google::new();

@@ -15,10 +15,17 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+/// Past the runner, which shows nothing of a test that passes.
+fn skipped(why: &str) {
+    std::io::stderr().write_all(format!("SKIPPED, not passed: {why}\n").as_bytes()).unwrap();
+}
+
 /// `None` where the packages are not installed: `./test` installs them.
-fn theirs(asked: &[Value]) -> Option<Vec<Value>> {
-    let Ok(modules) = std::env::var("FUDA_TEST_NODE_MODULES") else {
-        eprintln!("skipped: FUDA_TEST_NODE_MODULES does not say where the npm packages are; ./test installs them");
+fn theirs(test: &str, asked: &[Value]) -> Option<Vec<Value>> {
+    let Some(modules) = std::env::var("FUDA_TEST_NODE_MODULES").ok().filter(|path| !path.is_empty()) else {
+        skipped(&format!(
+            "{test}: FUDA_TEST_NODE_MODULES does not say where the npm packages are (./test installs them)"
+        ));
         return None;
     };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/wallets.mjs");
@@ -82,7 +89,7 @@ fn google_pay_js_opens_the_same() {
     let (device, card) = (google.token(&device("ECv2", NOW)), google.token(&card("ECv2", NOW)));
     let ask = |token: &Value, key: &str| json!({"wallet": "googlepay", "token": token, "key": key});
     let asked = [ask(&device, &key), ask(&card, &key), ask(&changed, &key), ask(&card, &other)];
-    let Some(theirs) = theirs(&asked) else { return };
+    let Some(theirs) = theirs("google_pay_js_opens_the_same", &asked) else { return };
     agree(&keys.open(&node(&device), NOW), &theirs[0], from_google, true);
     agree(&keys.open(&node(&card), NOW), &theirs[1], from_google, true);
     agree(&keys.open(&node(&changed), NOW), &theirs[2], from_google, false);
@@ -104,7 +111,8 @@ fn apple_pay_js_opens_the_same() {
                "certificate": merchant.certificate_pem})
     };
     let (by_ec, by_rsa) = (apple.token(&ec, &yen(1000, NOW)), apple.token(&rsa, &yen(250, NOW)));
-    let Some(theirs) = theirs(&[ask(&ec, &by_ec), ask(&rsa, &by_rsa), ask(&stranger, &by_ec)]) else { return };
+    let asked = [ask(&ec, &by_ec), ask(&rsa, &by_rsa), ask(&stranger, &by_ec)];
+    let Some(theirs) = theirs("apple_pay_js_opens_the_same", &asked) else { return };
     agree(&open(&ec, &by_ec), &theirs[0], from_apple, true);
     agree(&open(&rsa, &by_rsa), &theirs[1], from_apple, true);
     agree(&open(&stranger, &by_ec), &theirs[2], from_apple, false);
@@ -114,7 +122,7 @@ fn apple_pay_js_opens_the_same() {
 #[test]
 fn openssl_verifies_what_we_verify() {
     if Command::new("openssl").arg("version").output().is_err() {
-        eprintln!("skipped: there is no openssl");
+        skipped("openssl_verifies_what_we_verify: there is no openssl (./test installs it)");
         return;
     }
     let (apple, merchant) = (Apple::new(GOOD), Merchant::ec());

@@ -62,6 +62,7 @@ pub const EN: Texts = Texts {
         cvc_four: "This card's security code has 4 digits. Look at the front of the card.",
         name_missing: "Enter the name as it stands on the card.",
         holds_number: "Remove the card number from this field; it belongs only in the field for it.",
+        holds_cvc: "Remove the security code from this field; it belongs only in the field for it.",
         too_long: |most| format!("Use at most {most} characters."),
         letters: "Remove characters that cannot be seen, such as tabs.",
         amount_missing: "Enter the amount.",

@@ -29,15 +29,68 @@ pub struct Chain {
     /// The year in which the signer's certificate ends.
     pub ends: i32,
     pub leaf_by_root: bool,
+    /// The year in which the intermediate certificate ends.
+    pub intermediate_ends: i32,
+    /// Whether it may issue certificates.
+    pub intermediate_ca: bool,
 }
 
-pub const GOOD: Chain = Chain { leaf_mark: true, intermediate_mark: true, ends: 2099, leaf_by_root: false };
+pub const GOOD: Chain = Chain {
+    leaf_mark: true,
+    intermediate_mark: true,
+    ends: 2099,
+    leaf_by_root: false,
+    intermediate_ends: 2099,
+    intermediate_ca: true,
+};
+
+/// What is wrong with a signature.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Flaw {
+    None,
+    /// Signed by another key than the certificate's.
+    Forged,
+    /// Attributes of this token, signature of another.
+    Attributes,
+    /// One of the attributes, by the end of its identifier, is not there.
+    Missing(u8),
+    /// It is there twice, with two values.
+    Twice(u8),
+    /// It is there once, with two values.
+    TwoValues(u8),
+    /// It has another value than it should; the signature is over that.
+    Other(u8),
+    NoAttributes,
+    /// Says SHA-384 for its digest.
+    Digest,
+    /// Says RSA over a key that is not.
+    Algorithm,
+    TwoSigners,
+    NoSigner,
+    /// Names a certificate that is not there.
+    Stranger,
+    /// Brings its content along.
+    Attached,
+    /// Its content is not what CMS calls data.
+    Content,
+    /// The whole is not what CMS calls signed data.
+    Kind,
+    /// Further certificates; the first with an RSA key with a modulus of so many bytes.
+    Certificates(usize, usize),
+    /// So many unsigned attributes with so many values each, in falling order.
+    Crowd(u16, u16),
+    /// An unsigned attribute of so many bytes.
+    Long(usize),
+    /// An unsigned attribute of so many values, each in the one before.
+    Deep(usize),
+}
 
 pub struct Apple {
     pub root_pem: String,
     intermediate: Certificate,
     leaf: Certificate,
     leaf_key: KeyPair,
+    stranger: KeyPair,
 }
 
 /// One payment processing certificate with its key.
@@ -56,6 +109,7 @@ pub struct Ask {
     pub application_data: Vec<u8>,
     /// DER throughout, where Apple writes BER.
     pub der: bool,
+    pub flaw: Flaw,
 }
 
 /// A payment of 1,000 yen, signed now.
@@ -70,7 +124,7 @@ pub fn yen(minor: i64, now: i64) -> Ask {
         "paymentData": {"onlinePaymentCryptogram": CRYPTOGRAM, "eciIndicator": "7"},
     });
     let transaction_id = random::<32>().to_vec();
-    Ask { message, signed_at: now, transaction_id, application_data: Vec::new(), der: false }
+    Ask { message, signed_at: now, transaction_id, application_data: Vec::new(), der: false, flaw: Flaw::None }
 }
 
 fn params(name: &str, usage: KeyUsagePurpose, marks: &[&[u64]]) -> CertificateParams {
@@ -100,8 +154,12 @@ impl Apple {
             params
         };
         let root = ca("Root CA - G3", &[]);
-        let middle =
+        let mut middle =
             ca("Application Integration CA - G3", if chain.intermediate_mark { &[&INTERMEDIATE] } else { &[] });
+        middle.not_after = rcgen::date_time_ymd(chain.intermediate_ends, 1, 1);
+        if !chain.intermediate_ca {
+            middle.is_ca = IsCa::ExplicitNoCa;
+        }
         let marks: &[&[u64]] = if chain.leaf_mark { &[&LEAF] } else { &[] };
         let mut leaf = params("ecc-smp-broker-sign", KeyUsagePurpose::DigitalSignature, marks);
         leaf.not_after = rcgen::date_time_ymd(chain.ends, 1, 1);
@@ -110,7 +168,7 @@ impl Apple {
         let intermediate = middle.signed_by(&intermediate_key, &by_root).unwrap();
         let by_middle = Issuer::from_params(&middle, &intermediate_key);
         let leaf = leaf.signed_by(&leaf_key, if chain.leaf_by_root { &by_root } else { &by_middle }).unwrap();
-        Apple { root_pem, intermediate, leaf, leaf_key }
+        Apple { root_pem, intermediate, leaf, leaf_key, stranger: p256() }
     }
 
     pub fn token(&self, merchant: &Merchant, ask: &Ask) -> Value {
@@ -134,40 +192,122 @@ impl Apple {
 
     /// A detached CMS over `content`.
     pub fn sign(&self, content: &[u8], ask: &Ask) -> Vec<u8> {
-        let sha256_id = oid("2.16.840.1.101.3.4.2.1");
-        let data = oid("1.2.840.113549.1.7.1");
-        let time = UtcTime::from_unix_duration(Duration::from_millis(u64::try_from(ask.signed_at).unwrap())).unwrap();
-        let attribute = |name: &str, value: Vec<u8>| tlv(0x30, &[oid(name), tlv(0x31, &value)].concat());
-        let attributes = [
-            attribute("1.2.840.113549.1.9.3", data.clone()),
-            attribute("1.2.840.113549.1.9.5", time.to_der().unwrap()),
-            attribute("1.2.840.113549.1.9.4", tlv(0x04, &sha256(content))),
-        ]
-        .concat();
-        let signature = self.leaf_key.sign(&tlv(0x31, &attributes)).unwrap();
-        let ec = self.leaf_key.algorithm() == &rcgen::PKCS_ECDSA_P256_SHA256;
-        let algorithm = if ec { oid("1.2.840.10045.4.3.2") } else { oid("1.2.840.113549.1.1.11") };
-        let leaf = x509_cert::Certificate::from_der(self.leaf.der()).unwrap().tbs_certificate;
-        let signer = [
-            tlv(0x02, &[1]),
-            tlv(0x30, &[leaf.issuer.to_der().unwrap(), leaf.serial_number.to_der().unwrap()].concat()),
-            tlv(0x30, &sha256_id),
-            tlv(0xa0, &attributes),
-            tlv(0x30, &algorithm),
-            tlv(0x04, &signature),
-        ]
-        .concat();
+        let flaw = ask.flaw;
+        let (data, signed_data) = (oid("1.2.840.113549.1.7.1"), oid("1.2.840.113549.1.7.2"));
         let outer = if ask.der { tlv } else { indefinite };
-        let signed_data = [
+        let (first, second) = match flaw {
+            Flaw::TwoSigners => (self.signer(content, ask), self.signer(b"other", ask)),
+            Flaw::NoSigner => (Vec::new(), Vec::new()),
+            _ => (self.signer(content, ask), Vec::new()),
+        };
+        let attached = if flaw == Flaw::Attached { outer(0xa0, &tlv(0x04, content)) } else { Vec::new() };
+        let kind = if flaw == Flaw::Content { &signed_data } else { &data };
+        let mut certificates = [&self.leaf.der()[..], self.intermediate.der()].concat();
+        if let Flaw::Certificates(count, modulus) = flaw {
+            certificates.extend((0..count).flat_map(|at| strange_certificate(if at == 0 { modulus } else { 256 })));
+        }
+        let inside = [
             tlv(0x02, &[1]),
-            tlv(0x31, &tlv(0x30, &sha256_id)),
-            outer(0x30, &data),
-            outer(0xa0, &[&self.leaf.der()[..], self.intermediate.der()].concat()),
-            tlv(0x31, &tlv(0x30, &signer)),
+            tlv(0x31, &tlv(0x30, &oid(SHA256))),
+            outer(0x30, &[kind.clone(), attached].concat()),
+            outer(0xa0, &certificates),
+            tlv(0x31, &[first, second].concat()),
         ]
         .concat();
-        outer(0x30, &[oid("1.2.840.113549.1.7.2"), outer(0xa0, &outer(0x30, &signed_data))].concat())
+        let kind = if flaw == Flaw::Kind { data } else { signed_data };
+        outer(0x30, &[kind, outer(0xa0, &outer(0x30, &inside))].concat())
     }
+
+    fn signer(&self, content: &[u8], ask: &Ask) -> Vec<u8> {
+        let flaw = ask.flaw;
+        let attributes = attributes(content, ask);
+        let signed = if flaw == Flaw::Attributes { self::attributes(b"other", ask) } else { attributes.clone() };
+        let key = if flaw == Flaw::Forged { &self.stranger } else { &self.leaf_key };
+        let over = if flaw == Flaw::NoAttributes { content.to_vec() } else { tlv(0x31, &signed) };
+        let ec = self.leaf_key.algorithm() == &rcgen::PKCS_ECDSA_P256_SHA256 && flaw != Flaw::Algorithm;
+        let leaf = x509_cert::Certificate::from_der(self.leaf.der()).unwrap().tbs_certificate;
+        let serial = if flaw == Flaw::Stranger { tlv(0x02, &[1]) } else { leaf.serial_number.to_der().unwrap() };
+        let digest = if flaw == Flaw::Digest { oid("2.16.840.1.101.3.4.2.2") } else { oid(SHA256) };
+        let unsigned = |value: &[u8]| tlv(0xa1, &tlv(0x30, &[oid("1.2.3.4"), tlv(0x31, value)].concat()));
+        let crowd = match flaw {
+            Flaw::Crowd(attributes, values) => {
+                let values: Vec<u8> = (0..values).rev().flat_map(|at| tlv(0x04, &at.to_be_bytes())).collect();
+                let one = |at: u16| tlv(0x30, &[oid(&format!("1.2.3.{at}")), tlv(0x31, &values)].concat());
+                tlv(0xa1, &(0..attributes).rev().flat_map(one).collect::<Vec<_>>())
+            }
+            Flaw::Long(bytes) => unsigned(&tlv(0x04, &vec![0; bytes])),
+            Flaw::Deep(values) => unsigned(&(0..values).fold(Vec::new(), |inside, _| tlv(0x30, &inside))),
+            _ => Vec::new(),
+        };
+        let parts = [
+            tlv(0x02, &[1]),
+            tlv(0x30, &[leaf.issuer.to_der().unwrap(), serial].concat()),
+            tlv(0x30, &digest),
+            if flaw == Flaw::NoAttributes { Vec::new() } else { tlv(0xa0, &attributes) },
+            tlv(0x30, &if ec { oid("1.2.840.10045.4.3.2") } else { oid("1.2.840.113549.1.1.11") }),
+            tlv(0x04, &key.sign(&over).unwrap()),
+            crowd,
+        ];
+        tlv(0x30, &parts.concat())
+    }
+}
+
+const SHA256: &str = "2.16.840.1.101.3.4.2.1";
+
+/// Content type (3), message digest (4) and signing time (5), in the order of DER.
+fn attributes(content: &[u8], ask: &Ask) -> Vec<u8> {
+    let time = |ms: i64| {
+        UtcTime::from_unix_duration(Duration::from_millis(u64::try_from(ms).unwrap())).unwrap().to_der().unwrap()
+    };
+    let values = [
+        (3, oid("1.2.840.113549.1.7.1"), oid("1.2.840.113549.1.7.2")),
+        (4, tlv(0x04, &sha256(content)), tlv(0x04, &sha256(b"other"))),
+        (5, time(ask.signed_at), time(ask.signed_at + 1_000)),
+    ];
+    let mut all = Vec::new();
+    for (number, value, other) in values {
+        let mut add = |values: &[&Vec<u8>]| {
+            let mut values: Vec<u8> = values.iter().flat_map(|value| value.to_vec()).collect();
+            let name = oid(&format!("1.2.840.113549.1.9.{number}"));
+            values = tlv(0x31, &values);
+            all.push(tlv(0x30, &[name, values].concat()));
+        };
+        match ask.flaw {
+            Flaw::Missing(which) if which == number => {}
+            Flaw::Twice(which) if which == number => {
+                add(&[&value]);
+                add(&[&other]);
+            }
+            Flaw::TwoValues(which) if which == number => {
+                add(&[value.clone().min(other.clone()), value.max(other)].each_ref())
+            }
+            Flaw::Other(which) if which == number => add(&[&other]),
+            _ => add(&[&value]),
+        }
+    }
+    all.sort();
+    all.concat()
+}
+
+/// An RSA key that never was.
+struct Modulus(Vec<u8>);
+
+impl PublicKeyData for Modulus {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &rcgen::PKCS_RSA_SHA256
+    }
+}
+
+fn strange_certificate(modulus: usize) -> Vec<u8> {
+    let modulus = [vec![0], vec![0xff; modulus]].concat();
+    let key = Modulus(tlv(0x30, &[tlv(0x02, &modulus), tlv(0x02, &[1, 0, 1])].concat()));
+    let params = params("stranger", KeyUsagePurpose::KeyCertSign, &[]);
+    let by = p256();
+    params.signed_by(&key, &Issuer::from_params(&params, &by)).unwrap().der().to_vec()
 }
 
 impl Merchant {
