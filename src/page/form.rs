@@ -3,6 +3,8 @@
 
 use super::amount;
 use super::body::Form;
+use super::countries::countries;
+use super::reading::{is_email, is_international, kept, narrowed};
 use super::texts::{Language, Texts};
 use crate::card::{Card, Cvc, Expiry, Pan, PanError, contains_any_number, contains_number};
 use crate::clock::Millis;
@@ -12,7 +14,6 @@ use crate::pay::charge::CardSource;
 use crate::pay::links::Link;
 use crate::pay::transaction::Address;
 use crate::wallet::Wallet;
-use std::sync::LazyLock;
 use zeroize::Zeroizing;
 
 /// A text field of the page, by the name under which it is sent.
@@ -97,31 +98,6 @@ fn part<'a>(address: &'a Address, name: &str) -> Option<&'a str> {
         _ => &address.postal_code,
     };
     part.as_deref()
-}
-
-/// Codes of ISO 3166-1 with their names from Unicode's CLDR.
-pub struct Country {
-    pub code: &'static str,
-    pub en: &'static str,
-    pub ja: &'static str,
-}
-
-static COUNTRIES: LazyLock<[Vec<Country>; 2]> = LazyLock::new(|| {
-    let rows = || {
-        include_str!("countries.tsv").lines().filter_map(|line| {
-            let mut columns = line.split('\t');
-            Some(Country { code: columns.next()?, en: columns.next()?, ja: columns.next()? })
-        })
-    };
-    let mut japanese: Vec<Country> = rows().collect();
-    // The country of most readers first, then by their syllabary.
-    japanese.sort_by_key(|country| (country.code != "JP", country.ja));
-    [rows().collect(), japanese]
-});
-
-/// In the order of the language.
-pub fn countries(language: Language) -> &'static [Country] {
-    &COUNTRIES[usize::from(language == Language::Japanese)]
 }
 
 /// A field that cannot stay as it is: its name, and what to do.
@@ -364,26 +340,6 @@ impl Checks<'_> {
     }
 }
 
-/// A telephone number with its country's code. Germany's mobile ones have 13 digits and begin with 49, as old Visa numbers do,
-/// and one in ten of them passes Luhn. Visa has issued none of 13 digits for long; from 14 on it is taken for a card's.
-fn is_international(text: &str) -> bool {
-    let text = narrowed(text);
-    let rest = text.strip_prefix('+').or_else(|| text.strip_prefix("00"));
-    rest.is_some_and(|rest| rest.bytes().filter(u8::is_ascii_digit).count() <= 13)
-}
-
-fn narrowed(text: &str) -> Zeroizing<String> {
-    kept(text, |_| true)
-}
-
-/// These of its letters, narrowed.
-fn kept(text: &str, keeps: impl Fn(char) -> bool) -> Zeroizing<String> {
-    // A full-width letter has three bytes, a narrow one at most two: this never grows.
-    let mut out = Zeroizing::new(String::with_capacity(text.len()));
-    out.extend(text.chars().map(amount::narrow).filter(|c| keeps(*c)));
-    out
-}
-
 /// The merchant's own texts of a link.
 fn said(link: &Link) -> Vec<&str> {
     let details = &link.details;
@@ -391,18 +347,6 @@ fn said(link: &Link) -> Vec<&str> {
     let names = ["country", "email", "phone_number", "address1", "address2", "city", "state", "postal_code"];
     let parts = addresses.flat_map(|address| names.into_iter().filter_map(|name| part(address, name)));
     parts.chain(details.merchant_txn_ref.as_deref()).chain(details.merchant_email.as_deref()).collect()
-}
-
-/// One sign between two texts without spaces, the second with a point: enough to catch a slip.
-fn is_email(text: &str) -> bool {
-    let parts = text.split_once('@');
-    !text.contains(char::is_whitespace)
-        && parts.is_some_and(|(local, domain)| {
-            !local.is_empty()
-                && !domain.contains('@')
-                && domain.split('.').all(|part| !part.is_empty())
-                && domain.contains('.')
-        })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::amount;
 use super::buttons::Buttons;
+use super::countries::countries;
 use super::form::{self, Field, Typed, Wrong};
 use super::shell::Shell;
 use super::texts::Language;
@@ -125,7 +126,7 @@ fn wrong_in<'a>(alert: Option<&'a Alert>, name: &str) -> Option<&'a str> {
 
 fn field_view(shell: &Shell, field: &Field, typed: &Typed, wrong: String) -> FieldView {
     let t = shell.t;
-    let countries = if field.name == "country" { form::countries(shell.language) } else { &[] };
+    let countries = if field.name == "country" { countries(shell.language) } else { &[] };
     let japanese = shell.language == Language::Japanese;
     let options = countries.iter().map(|country| (country.code, if japanese { country.ja } else { country.en }));
     let value = match typed.get(field.name) {

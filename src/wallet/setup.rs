@@ -116,8 +116,9 @@ impl Settings {
             Settings::ApplePay { certificate, root, identity, .. } => {
                 let root = root.as_deref().map(applepay::fingerprint);
                 let root = root.map(|hash| format!(", another root than Apple's: SHA-256 {hash}")).unwrap_or_default();
-                let page = if identity.is_some() { ", with a button on the page" } else { "" };
-                format!("{}{root}{page}", applepay::about(certificate))
+                let until = |files: &identity::Files| applepay::until(&files.certificate);
+                let page = identity.as_ref().map(|files| format!(", with a button on the page until {}", until(files)));
+                format!("{}{root}{}", applepay::about(certificate), page.unwrap_or_default())
             }
         }
     }

@@ -169,7 +169,7 @@ pub async fn where_no_wallet_can_be(engine: Engine) {
     412 {
       "gateway_response": {
         "code": "ERR1015",
-        "message": "Merchant is not set up for this payment method.",
+        "message": "This wallet is paid in its own page: send the payment to paymentv2 or authorizationv2.",
         "type": "ERROR",
         "version": "1"
       },

@@ -249,7 +249,7 @@ pub async fn a_transaction_is_explained(engine: Engine) {
         ");
         insta::assert_snapshot!(text("ja"), @"
         asked: カード 400000******9995 での 1000 JPY の支払いの依頼（顧客起点）。すべての項目が検査を通過。
-        vault: この取引専用にカードを金庫の鍵 1 で封印。現在は消去済み。
+        vault: この取引専用にカードを保管庫の鍵 1 で暗号化。現在は消去済み。
         sent: 請求をアクワイアラ sandbox へ送信（参照番号 <id>）。
         answered: 銀行の応答 51：残高不足または利用限度額超過です。後で再試行できる。
         result: 結果：DECLINED、応答コード ERR1000。

@@ -206,7 +206,7 @@ async fn gone_on_with(world: &World, browser: &Browser, url: &str) {
     <section class="told" id="told">
     <h1 id="heading">PayPayでのお支払いをお待ちしています</h1>
     <div role="status">
-    <p>お支払いの手続きが始まっています。PayPayで確認されるまで、請求は行われません。</p>
+    <p>お支払いの手続きが始まっています。PayPayで承認されるまで、請求は行われません。</p>
     </div>
     <p><a class="button" id="continue" href="<entrance>">PayPayの画面に進む</a></p>
     <form method="post" action="/jp/HostedPaymentPage/<code>/other-card"><button class="button second" id="other-card">はじめからやり直す</button></form>

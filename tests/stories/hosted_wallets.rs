@@ -244,7 +244,7 @@ pub async fn what_is_typed_beside_a_wallet(engine: Engine) {
     let status = world.get(&format!("transaction/status/{id}")).await.1;
     assert_eq!(status["payment_details"]["amount"], json!(3000));
     assert!(status["transaction_details"]["stored_payment_method_id"].is_string(), "{status}");
-    // A number of the card's own in a text.
+    // A number of a card's in a text.
     let (url, made) = link(
         &world,
         json!({"billing_address": {"country": "JP", "address1": "1-2-3", "city": "Tokyo",
@@ -253,7 +253,8 @@ pub async fn what_is_typed_beside_a_wallet(engine: Engine) {
     .await;
     let token = google.token(&card("ECv2", now()));
     let page = paid_with(&url, "googlepay", &token, &[("phone_number", "4111111111111111")]).await;
-    assert!(page.status == 200 && page.says("What the wallet sent cannot be used"), "{}", page.text);
+    assert_eq!(page.status, 422);
+    assert!(page.wrong("phone_number").starts_with("Remove the card number"), "{}", page.text);
     assert_eq!(tries(&world, &made).await.1, 0);
 }
 
