@@ -129,7 +129,8 @@ pub fn tell(found: &Transaction, traces: &Traces, now: Millis) -> Story {
     for child in &traces.children {
         followed(&mut lines, child);
     }
-    let end = traces.attempts.iter().filter_map(|attempt| attempt.answered_at).max().unwrap_or(found.created_at);
+    let answered = traces.attempts.iter().filter_map(|attempt| attempt.answered_at);
+    let end = answered.chain(traces.entries.iter().map(|entry| entry.created_at)).max().unwrap_or(found.created_at);
     result(&mut lines, found, end);
     for (event, tries) in &traces.told {
         heard(&mut lines, event, tries);

@@ -60,11 +60,13 @@ pub async fn conclude(
 ) -> Result<Answer, Error> {
     let (app, intent) = (flow.app, flow.intent);
     let reply = Reply::of(&outcome);
+    // Before the times of what follows from it: the story of a transaction is told in their order.
+    let answered = attempts::answered(intent.id, 1, reply, app.clock.now());
     let after = apply(intent, event(outcome)).map_err(|_| Error::internal("an intent is not pending"))?;
     let extra = ended(&after)?;
     let answer = extra.answer.unwrap_or_else(|| envelope::answer(&after, flow.merchant, flow.request_id));
     let mut writes = rows(app, flow.merchant, intent, &after, flow.parent);
-    writes.push(attempts::answered(intent.id, 1, reply, app.clock.now()));
+    writes.push(answered);
     writes.extend(extra.rows);
     if let Some(claim) = flow.claim {
         writes.extend(claimed(claim, &after, &answer));
