@@ -125,6 +125,8 @@ impl World {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("fuda_test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(format!("{name}_{engine:?}"));
+        // A story that failed leaves its own, and process numbers come again.
+        std::fs::remove_dir_all(&folder).ok();
         let database_url = match engine {
             Engine::Sqlite => None,
             Engine::Postgres => Some(create_database(&postgres().unwrap(), &name).await),
