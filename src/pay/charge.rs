@@ -24,8 +24,8 @@ use crate::jobs;
 use crate::json::Node;
 use crate::money::Money;
 use crate::risk::{self, Carded, Verdict};
-use crate::threeds::Steer;
 use crate::threeds::messages::Browser;
+use crate::threeds::{Authenticated, Steer};
 use crate::vault::{Bound, Owner};
 use crate::wallet::Wallet;
 use std::net::IpAddr;
@@ -172,7 +172,8 @@ async fn begin(
     };
     let claim = request.claim.as_ref();
     // A number that its issuer does not confirm was tried as one that it declines.
-    let rows = if code == Code::Err1009 { instrument.counts_as_declined(app, &intent) } else { Vec::new() };
+    let refused = intent.details.three_d_secure.as_ref().is_some_and(Authenticated::refuses);
+    let rows = if refused { instrument.counts_as_declined(app, &intent) } else { Vec::new() };
     let (merchant, request_id) = (&request.merchant, request.request_id.as_str());
     let refusal = Refusal { app, merchant, request_id, claim, parent: None, rows };
     Ok(refusal.record(intent, code).await?.map_or(Begun::KeyTaken, Begun::Refused))

@@ -157,15 +157,24 @@ pub async fn consent(app: &App, request: &ChargeRequest, intent: &Transaction) -
 pub fn language(request: &ChargeRequest) -> Option<String> {
     let said = request.browser.as_ref().and_then(|browser| browser.language.clone());
     let country = request.details.billing_address.as_ref().and_then(|address| address.country.as_deref());
+    // As much of it as a message takes (EMV 3-D Secure, browserLanguage).
+    let said = said.map(|tag| tag.chars().take(8).collect());
     said.or_else(|| country.filter(|country| country.eq_ignore_ascii_case("JP")).map(|_| "ja".to_owned()))
 }
 
+/// A wallet that cannot be asked now has not said anything: the browser may try again.
 async fn consented(app: &App, found: &Transaction) -> Result<Consent, Error> {
     let connector = app.connector(found.caller.live);
     let connector = connector.ok_or_else(|| Error::internal("no wallet is configured for this payment's mode"))?;
     let reference = found.id.to_string();
-    let asked = app.clock.within(connector.deadline_ms(), connector.consent(&reference)).await;
-    asked.ok_or_else(|| Error::internal("the wallet did not answer in time"))?
+    match app.clock.within(connector.deadline_ms(), connector.consent(&reference)).await {
+        Some(Ok(consent)) => Ok(consent),
+        failed => {
+            let cause = failed.and_then(Result::err).map_or("no answer in time".to_owned(), |e| e.cause().to_owned());
+            tracing::error!(cause, transaction = %found.id, "the wallet cannot be asked what its holder said");
+            Ok(Consent::Waiting)
+        }
+    }
 }
 
 async fn current(app: &App, id: TransactionId) -> Result<Transaction, Error> {
@@ -286,9 +295,11 @@ fn request(merchant: Arc<Merchant>, intent: &Transaction, waits: &Waits, request
     }
 }
 
-/// The issuer does not confirm: a number that was typed counts as one that was declined.
+/// Without authentication. Where the issuer refuses it, a number that was typed counts as one that was declined; a directory
+/// that is out of order counts against nobody.
 async fn failed(app: &App, found: &Transaction, request_id: &str) -> Result<Transaction, Error> {
-    let instrument = instrument(app, found, None).await?;
+    let refused = found.details.three_d_secure.as_ref().is_some_and(Authenticated::refuses);
+    let instrument = if refused { instrument(app, found, None).await? } else { None };
     let rows = instrument.map(|instrument| instrument.counts_as_declined(app, found)).unwrap_or_default();
     give_up(app, found, Unpaid::NotAuthenticated, request_id, End { rows, job: None }).await
 }

@@ -95,6 +95,11 @@ impl Authenticated {
         self.eci.as_deref().is_some_and(|eci| says.contains(&eci)) && cavv.is_some_and(|bytes| bytes.len() == 20)
     }
 
+    /// Whether the issuer says that it is not the cardholder, or wants no authorization to be tried; not that nobody could say.
+    pub fn refuses(&self) -> bool {
+        matches!(self.status, TransStatus::N | TransStatus::R)
+    }
+
     /// For the acquirer: only what proves something is sent.
     pub fn for_acquirer(&self) -> Option<Authentication> {
         let (Some(eci), Some(cavv)) = (self.eci.clone(), self.cavv.clone()) else { return None };

@@ -563,7 +563,10 @@ pub async fn what_the_issuer_refuses_counts(engine: Engine) {
     let (url, _) = begun(&world, "paymentv2", &from(CHALLENGED, "8.8.8.8")).await;
     assert!(to_shop(&through(&browser, &url, "000000").await).contains("/failed?"));
     assert_eq!(steered("frictionless", "8.8.8.8").await, 429);
-    // Who only leaves has tried nothing.
+    // A directory that cannot say counts against nobody, and who only leaves has tried nothing.
+    for word in ["unavailable", "silent", "unavailable", "unavailable"] {
+        assert_eq!(steered(word, "8.8.4.4").await, 201, "{word}");
+    }
     for _ in 0..4 {
         let (_, id) = begun(&world, "paymentv2", &from(CHALLENGED, "8.8.4.4")).await;
         world.sql("UPDATE jobs SET run_at = 1 WHERE kind = 5").await;
