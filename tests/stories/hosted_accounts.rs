@@ -81,7 +81,7 @@ pub async fn paid_in_the_wallet(engine: Engine) {
     <p class="note" id="how">You confirm the payment at GCash, and come back to the shop.</p>
     <button id="pay" type="submit" data-busy="Paying… please wait">Pay with GCash</button>
     </form>
-    <form method="post" id="leave" action="/HostedPaymentPage/<code>/cancel"><button id="cancel" class="second" type="submit">Cancel and go back</button></form>
+    <form method="post" id="cancelling" action="/HostedPaymentPage/<code>/cancel"><button id="cancel" class="second" type="submit">Cancel and go back</button></form>
     "#);
     for (text, shown) in [
         ("You sign in at GCash itself.", true),
@@ -155,7 +155,7 @@ pub async fn in_japanese(engine: Engine) {
     <p class="note" id="stores">お支払いが完了するとPayPayのアカウントを登録します。次回から札の店 (Fuda sandbox)は、PayPayでの確認なしに請求できるようになります。</p>
     <button id="pay" type="submit" data-busy="処理しています…">PayPayで支払う</button>
     </form>
-    <form method="post" id="leave" action="/jp/HostedPaymentPage/<code>/cancel"><button id="cancel" class="second" type="submit">キャンセルして戻る</button></form>
+    <form method="post" id="cancelling" action="/jp/HostedPaymentPage/<code>/cancel"><button id="cancel" class="second" type="submit">キャンセルして戻る</button></form>
     "#);
     // What is missing is asked, and nothing of a card.
     let wrong = browser.send(&url, &[("number", "4111111111111111"), ("email", "taro")]).await;

@@ -211,7 +211,7 @@
   };
 
   let sent = false;
-  const leave = document.getElementById("leave");
+  const cancelling = document.getElementById("cancelling");
   const once = (event, busy) => {
     if (sent) {
       event.preventDefault();
@@ -261,7 +261,7 @@
       busy();
     }),
   );
-  leave.addEventListener("submit", (event) => once(event, () => {}));
+  cancelling.addEventListener("submit", (event) => once(event, () => {}));
 
   // Browsers keep what stands in a form for the way back: no card is to be there.
   window.addEventListener("pagehide", () => {
