@@ -32,6 +32,12 @@ macro_rules! id_type {
             }
         }
 
+        impl From<$name> for [u8; 16] {
+            fn from(id: $name) -> [u8; 16] {
+                id.0.into_bytes()
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.hyphenated().fmt(f)
@@ -144,6 +150,13 @@ impl TransactionId {
 
     pub fn new(now: Millis, random: &Random) -> TransactionId {
         TransactionId(by_time(now, random))
+    }
+
+    /// When it was made, by real time: a test clock moves no ids.
+    pub fn made_at(self) -> Millis {
+        let mut millis = [0; 8];
+        millis[2..].copy_from_slice(&self.0.as_bytes()[..6]);
+        Millis::from_be_bytes(millis)
     }
 }
 

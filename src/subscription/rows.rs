@@ -67,7 +67,13 @@ pub fn charge(id: SubscriptionId, cycle: i64, transaction: TransactionId) -> Stm
 }
 
 /// What the end of a charge changes; part of that end's write.
-pub fn ended(share: &Share, transaction: TransactionId, token: Option<TokenId>, how: How) -> Vec<Stmt> {
+pub fn ended(
+    share: &Share,
+    transaction: TransactionId,
+    token: Option<TokenId>,
+    how: How,
+    clocked: bool,
+) -> Vec<Stmt> {
     let id = share.id;
     let mut rows = match (&share.part, how) {
         (Part::Changes, How::Paid) => vec![Stmt::new(
@@ -120,7 +126,7 @@ pub fn ended(share: &Share, transaction: TransactionId, token: Option<TokenId>, 
             args![id, transaction, *later, seen],
         )],
     };
-    rows.push(plan(id));
+    rows.push(plan(id, clocked));
     rows
 }
 
@@ -157,19 +163,23 @@ pub fn step(read: &Subscription, after: &Subscription) -> Stmt {
 
 /// The job by which the scheduler finds it, after any change: at its due time, by the database's clock. Whoever holds that
 /// job just now has seen the row as it was: the count fences them off. What needs no look any more keeps its job until then.
-pub fn plan(id: SubscriptionId) -> Stmt {
-    Stmt::new(
+/// `clocked`: its entity has moved its sandbox clock.
+pub fn plan(id: SubscriptionId, clocked: bool) -> Stmt {
+    let sql = if clocked {
         "INSERT INTO jobs (kind, subject, clock, due_at, run_at, attempts) \
-         SELECT 6, s.id, CASE WHEN s.live = 0 THEN s.entity_id END, \
-         s.due_at - CASE WHEN s.live = 0 THEN COALESCE((SELECT c.ahead_ms FROM test_clocks c \
-         WHERE c.entity_id = s.entity_id), 0) ELSE 0 END, \
-         s.due_at - CASE WHEN s.live = 0 THEN COALESCE((SELECT c.ahead_ms FROM test_clocks c \
-         WHERE c.entity_id = s.entity_id), 0) ELSE 0 END, 0 \
-         FROM subscriptions s WHERE s.id = $1 AND s.status IN (1, 3) AND s.due_at IS NOT NULL \
+         SELECT 6, s.id, s.entity_id, s.due_at - c.ahead_ms, s.due_at - c.ahead_ms, 0 \
+         FROM subscriptions s JOIN test_clocks c ON c.entity_id = s.entity_id \
+         WHERE s.id = $1 AND s.status IN (1, 3) AND s.due_at IS NOT NULL {for_share} \
          ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, run_at = excluded.run_at, \
-         attempts = jobs.attempts + 1",
-        args![id],
-    )
+         attempts = jobs.attempts + 1"
+    } else {
+        "INSERT INTO jobs (kind, subject, clock, due_at, run_at, attempts) \
+         SELECT 6, s.id, CASE WHEN s.live = 0 THEN s.entity_id END, s.due_at, s.due_at, 0 FROM subscriptions s \
+         WHERE s.id = $1 AND s.status IN (1, 3) AND s.due_at IS NOT NULL \
+         ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, run_at = excluded.run_at, \
+         attempts = jobs.attempts + 1"
+    };
+    Stmt::new(sql, args![id])
 }
 
 /// A card of its own goes when the subscription has ended or has another; the last statement of a write that may bring that
