@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The lower the rank, the deeper the layer; a module imports its own rank's modules only where the list says so.
-const RANKS: [(&str, u32); 36] = [
+const RANKS: [(&str, u32); 37] = [
     ("address", 0),
     ("card", 0),
     ("clock", 0),
@@ -28,6 +28,7 @@ const RANKS: [(&str, u32); 36] = [
     ("ledger", 3),
     ("directory", 3),
     ("acquirer", 3),
+    ("subscription", 4),
     ("webhook", 4),
     ("risk", 4),
     ("threeds", 4),
