@@ -32,6 +32,7 @@ mod tokens;
 mod wallet_tokens;
 mod wallets;
 mod webhooks;
+mod worker;
 mod world;
 
 use libtest_mimic::{Arguments, Trial};
@@ -84,6 +85,7 @@ fn all() -> Vec<(&'static str, Story)> {
         lost::a_refund_without_an_answer,
         lost::sandbox_faults,
         follow::a_hold_lapses,
+        worker::many_jobs_due_at_once,
         books::spoiled_books_are_found,
         books::an_older_database_is_found,
         books::an_acquirers_file,
