@@ -188,12 +188,12 @@ impl World {
         let sky = Arc::new(sky);
         let db = Db::Simulated(Simulated::new(&self.memory, sky.clone(), &self.clock));
         let (issuer, wallet_page) = self.sandbox_on(sky);
-        let line = Line {
+        let line = Arc::new(Line {
             bank: self.bank.clone(),
             life: life.clone(),
             dice: Dice::new(dice.below(u64::MAX)),
             clock: self.clock.clone(),
-        };
+        });
         // What a start reads is not what is simulated: it reads in calm weather.
         let calm = self.calm_db();
         let source = KeySource::Environment("07".repeat(32));
@@ -206,7 +206,8 @@ impl World {
             proxies: Proxies::default(),
             db,
             vault,
-            sandbox: Arc::new(line),
+            sandbox: line.clone(),
+            sandbox_updater: line,
             checkout: "".into(),
             checkout_named: false,
             held: Arc::new(tokio::sync::Semaphore::new(256)),
