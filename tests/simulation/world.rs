@@ -224,8 +224,7 @@ impl World {
             // As `serve` does it: before any request or round.
             recover::adopt(&App { db: calm, ..app.clone() }).await.ok()?;
         }
-        let probe = Probe::new(PrometheusBuilder::new().build_recorder().handle());
-        let process = Arc::new(Process { router: router(app.clone(), probe), app, life });
+        let process = Arc::new(Process { router: router(app.clone(), probe()), app, life });
         self.processes.lock().unwrap().push(process.clone());
         tokio::spawn(rounds(process.clone(), 900 + dice.below(300)));
         Some(process)
@@ -301,6 +300,10 @@ impl World {
             self.faults.lock().unwrap().push(say());
         }
     }
+}
+
+pub fn probe() -> Probe {
+    Probe::new(PrometheusBuilder::new().build_recorder().handle())
 }
 
 fn calm_sky(dice: &Dice, clock: &Clock) -> Sky {
