@@ -24,17 +24,19 @@ const NEWER: Expiry = Expiry { month: 12, year: 2045 };
 /// 2041-02-01: the stored card is past.
 const LATER: i64 = 2_243_289_600_000;
 
-#[derive(Clone)]
 enum Says {
     This(Option<Expiry>),
     Silent,
     Fails,
     /// While it is asked, somebody else gives the token this expiry, or deletes it.
-    Meanwhile(App, Caller, TokenId, Option<Expiry>),
+    Meanwhile(Option<Expiry>),
 }
 
 struct Service {
     says: Says,
+    app: App,
+    caller: Caller,
+    token: TokenId,
     asked: AtomicU32,
 }
 
@@ -50,10 +52,10 @@ impl Updater for Service {
                 Says::This(expiry) => return Ok(*expiry),
                 Says::Silent => std::future::pending().await,
                 Says::Fails => return Err(Error::internal("the updater is away")),
-                Says::Meanwhile(app, caller, token, None) => drop(tokens::delete(app, *caller, *token).await?),
-                Says::Meanwhile(app, caller, token, expiry) => {
+                Says::Meanwhile(None) => drop(tokens::delete(&self.app, self.caller, self.token).await?),
+                Says::Meanwhile(expiry) => {
                     let change = Change { expiry: *expiry, name: None };
-                    tokens::change(app, *caller, *token, change).await?;
+                    tokens::change(&self.app, self.caller, self.token, change).await?;
                 }
             }
             Ok(Some(NEWER))
@@ -91,12 +93,12 @@ async fn renewed() -> Result<(), String> {
     // Another renewal, or the merchant, was faster: what it wrote stands, if it is any good.
     for (meanwhile, told) in [(Some(other), Some(other)), (Some(past), None)] {
         let token = stored(&world, &process).await?;
-        let says = Says::Meanwhile(process.app.clone(), caller, token, meanwhile);
+        let says = Says::Meanwhile(meanwhile);
         assert_eq!(ask(&process.app, caller, token, says, LATER).await, (told, 1), "{meanwhile:?}");
         assert_eq!(Some(expiry(&process.app, caller, token).await), meanwhile);
     }
     let token = stored(&world, &process).await?;
-    let says = Says::Meanwhile(process.app.clone(), caller, token, None);
+    let says = Says::Meanwhile(None);
     assert_eq!(ask(&process.app, caller, token, says, LATER).await, (None, 1), "deleted");
     assert!(tokens::get(&process.app, caller, token).await.is_err(), "it stays deleted");
     // No acquirer answers for live money yet, and none is asked.
@@ -109,7 +111,7 @@ async fn renewed() -> Result<(), String> {
 
 async fn ask(app: &App, caller: Caller, token: TokenId, says: Says, now: i64) -> (Option<Expiry>, u32) {
     let card = card(app, caller, token).await;
-    let service = Arc::new(Service { says, asked: AtomicU32::new(0) });
+    let service = Arc::new(Service { says, app: app.clone(), caller, token, asked: AtomicU32::new(0) });
     let app = App { sandbox_updater: service.clone(), ..app.clone() };
     let began = app.clock.now();
     let found = renewed_expiry(&app, caller, &card, token, now).await.unwrap_or_else(|e| panic!("{e:?}"));
