@@ -302,6 +302,39 @@ pub async fn change(app: &App, caller: Caller, id: TokenId, change: Change) -> R
     }
 }
 
+/// The acquirer is asked for a newer expiry of a token's card that is past at `now`; the token has it from then on, and `None`
+/// is told where there is none. A charge need not wait for a service that is out of order: that is `None` too.
+pub async fn renewed_expiry(
+    app: &App,
+    caller: Caller,
+    card: &Card,
+    token: TokenId,
+    now: Millis,
+) -> Result<Option<Expiry>, Error> {
+    let Some(updater) = app.updater(caller.live).filter(|_| card.expiry.is_past(now)) else { return Ok(None) };
+    let newer = match app.clock.within(updater.deadline_ms(), updater.newer(card)).await {
+        Some(Ok(newer)) => newer,
+        failed => {
+            let cause = failed.and_then(Result::err).map_or("no answer in time".to_owned(), |e| e.cause().to_owned());
+            tracing::error!(cause, %token, "the acquirer cannot be asked for a newer card");
+            None
+        }
+    };
+    // One that is past too would be declined like the old one.
+    let Some(newer) = newer.filter(|newer| !newer.is_past(now)) else { return Ok(None) };
+    let sql = "UPDATE tokens SET exp_month = $4, exp_year = $5 \
+               WHERE id = $1 AND entity_id = $2 AND live = $3 AND exp_month = $6 AND exp_year = $7";
+    let [(month, year), (old_month, old_year)] =
+        [newer, card.expiry].map(|expiry| (i64::from(expiry.month), i64::from(expiry.year)));
+    let args = args![token, caller.entity, caller.live, month, year, old_month, old_year];
+    if let Written::GuardFailed(_) = app.db.write(vec![Stmt::new(sql, args).exactly(1)]).await? {
+        // Changed meanwhile, by the merchant or another renewal of the same card: that stands. Or deleted.
+        let stored = for_charge(app, caller, token, "").await?;
+        return Ok(stored.map(|stored| stored.expiry).filter(|expiry| !expiry.is_past(now)));
+    }
+    Ok(Some(newer))
+}
+
 /// The card's own number, for checks of texts that come without it.
 pub async fn open(app: &App, caller: Caller, id: TokenId) -> Result<Means, Error> {
     let stored = for_charge(app, caller, id, "", None).await?.ok_or_else(|| Error::new(Code::Err1003))?;
