@@ -31,6 +31,7 @@ const RANKS: [(&str, u32); 37] = [
     ("subscription", 4),
     ("webhook", 4),
     ("risk", 4),
+    ("subscription", 4),
     ("threeds", 4),
     ("consent", 4),
     ("wallet", 4),
