@@ -9,7 +9,7 @@ use super::means::Means;
 use super::outcome::{self, Flow};
 use super::refusal::Refusal;
 use super::subscribed::Known;
-use super::tokens::{self, StoredCard};
+use super::stored::{self, StoredCard};
 use super::transaction::{Details, Kind, Source, State, Transaction, Waits};
 use super::{Answer, links, store, subscribe, waiting, wallet};
 use crate::acquirer::faults::Fault;
@@ -305,7 +305,7 @@ async fn write_intent(
         writes.push(claim.insert(intent.id, app.clock.now()));
     }
     if let Some(stored) = &instrument.stored {
-        writes.push(tokens::still_there(stored.id, request.caller));
+        writes.push(stored::still_there(stored.id, request.caller));
     }
     if let Some(from) = &instrument.wallet {
         writes.push(from.once.insert());

@@ -5,7 +5,8 @@ use super::charge::{CardSource, ChargeRequest, Purpose};
 use super::means::{Account, Means};
 use super::outcome::Extra;
 use super::subscribe;
-use super::tokens::{self, StoredCard};
+use super::stored::{self, StoredCard};
+use super::tokens;
 use super::transaction::{Kind, State, Transaction};
 use super::wallet::{self, Device, FromWallet};
 use crate::acquirer::{self, Acquirer, Ask, Initiator, Operation, Outcome, StoredCredential};
@@ -56,11 +57,11 @@ pub async fn bring(app: &App, request: &ChargeRequest, source: CardSource) -> Re
         }
         CardSource::Token(id) => {
             let owner = request.details.subscription.as_ref().map(|share| share.id);
-            let stored = tokens::for_charge(app, request.caller, id, &request.merchant.id, owner).await?;
+            let stored = stored::for_charge(app, request.caller, id, &request.merchant.id, owner).await?;
             let stored = stored.ok_or_else(|| Error::new(Code::Err1003))?;
             let mut means = stored.open(&app.vault, request.caller)?;
             if let (Means::Card(card), Some(at)) = (&mut means, request.at)
-                && let Some(newer) = tokens::renewed_expiry(app, request.caller, card, id, at).await?
+                && let Some(newer) = stored::renewed_expiry(app, request.caller, card, (id, owner), at).await?
             {
                 card.expiry = newer;
             }
@@ -166,7 +167,7 @@ fn approved(app: &App, request: &ChargeRequest, instrument: &Instrument, after: 
     let network = after.network_transaction_id.as_deref();
     let mut rows = match (&instrument.stored, instrument.to_store) {
         (Some(stored), _) => stored.used(&request.merchant.id, network, app.clock.now()),
-        (None, Some(id)) => tokens::insert(app, id, &instrument.means, instrument.device().is_some(), after)?,
+        (None, Some(id)) => stored::insert(app, id, &instrument.means, instrument.device().is_some(), after)?,
         (None, None) => Vec::new(),
     };
     let answer = match (request.purpose, instrument.to_store) {

@@ -24,6 +24,7 @@ pub mod renew;
 pub mod retention;
 pub mod state;
 pub mod store;
+pub mod stored;
 pub mod subscribe;
 pub mod subscribed;
 pub mod subscriptions;

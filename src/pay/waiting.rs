@@ -10,7 +10,7 @@ use super::recover::merchant;
 use super::state::{Event, apply};
 use super::subscribed::Known;
 use super::transaction::{Kind, Source, State, Step, Transaction, Unpaid, Waits};
-use super::{Answer, envelope, idempotency, outcome, store, subscribe, tokens};
+use super::{Answer, envelope, idempotency, outcome, store, stored, subscribe};
 use crate::app::App;
 use crate::card::Card;
 use crate::clock::Millis;
@@ -228,7 +228,7 @@ async fn go_on(
     let subscription = begins(app, &mut intent).await?;
     let mut writes = vec![store::update(found, &intent), store::note(&intent)?];
     if let Some(stored) = &instrument.stored {
-        writes.push(tokens::still_there(stored.id, found.caller));
+        writes.push(stored::still_there(stored.id, found.caller));
     }
     writes.push(jobs::remove(jobs::Kind::Abandon, intent.id));
     writes.push(attempts::first(intent.id, acquirer.name(), Message::Charge, app.clock.now()));
@@ -270,7 +270,7 @@ async fn instrument(
     }
     let stored = match (found.source, found.token) {
         (Source::Token, Some(token)) => {
-            let Some(stored) = tokens::for_charge(app, found.caller, token, &found.merchant_id, None).await? else {
+            let Some(stored) = stored::for_charge(app, found.caller, token, &found.merchant_id, None).await? else {
                 return Ok(None);
             };
             Some(stored)
