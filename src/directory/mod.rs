@@ -4,9 +4,11 @@
 pub mod look;
 mod merchant;
 mod policy;
+mod retries;
 
 pub use merchant::{HOLD_MS, Merchant, MerchantSpec, NewMerchant};
 pub use policy::{ThreeDs, Unavailable, When};
+pub use retries::RetryDays;
 
 use crate::audit::Deed;
 use crate::clock::Clock;
