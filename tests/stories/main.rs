@@ -23,6 +23,7 @@ mod operator;
 mod receiver;
 mod receivers;
 mod refusals;
+mod retries;
 mod risk;
 mod rules;
 mod schema;
@@ -123,7 +124,7 @@ fn all() -> Vec<(&'static str, Story)> {
 }
 
 fn of_later() -> Vec<(&'static str, Story)> {
-    stories![worker::many_jobs_due_at_once]
+    stories![worker::many_jobs_due_at_once, retries::a_merchants_days]
 }
 
 fn of_risk() -> Vec<(&'static str, Story)> {
