@@ -77,7 +77,8 @@ fn short(text: &str) -> Option<&str> {
 async fn begin(app: &App, posted: Posted, purpose: Purpose, endpoint: &'static str) -> Result<Begun, Error> {
     let Posted { call, body } = posted;
     let table = if purpose == Purpose::StoreCard { fields::STORE } else { fields::CHARGE };
-    let checked = Checked::of(&call, table, &body, purpose, app.clock.now())?;
+    let now = app.clock.now() + app.ahead(call.caller).await?;
+    let checked = Checked::of(&call, table, &body, purpose, now)?;
     let Some(merchant) = app.directory.merchant(call.caller, body_text(&body, "merchant_id")) else {
         return Ok(Begun::Forbidden);
     };

@@ -148,7 +148,7 @@ async fn begin(
         return Err(wallet::replayed(request, from.wallet));
     }
     let verdict = judged(app, request, &instrument.means, ip).await?;
-    let mut intent = draft(app, request, instrument, acquirer);
+    let mut intent = draft(app, request, instrument, acquirer).await?;
     intent.details.risk = verdict.note.kept();
     let code = match verdict.code {
         Some(code) => Some(code),
@@ -265,15 +265,16 @@ async fn write_intent(
     if let Some(from) = &instrument.wallet {
         writes.push(from.once.insert());
     }
-    let link_at = request.details.link.map(|link| {
-        writes.extend(links::begin(link, intent.id, app.database_now()));
-        writes.len() - 2
-    });
+    let mut link_at = None;
+    if let Some(link) = request.details.link {
+        link_at = Some(writes.len());
+        writes.extend(links::begin(link, intent.id, app.time(request.caller).await?));
+    }
     let counts = writes.len();
     writes.extend(verdict.writes());
     writes.push(store::insert(&intent, sealed)?);
     if let Some(waits) = &intent.details.waits {
-        writes.push(jobs::enqueue(jobs::Kind::Abandon, intent.id, waits.until));
+        writes.push(app.later(jobs::Kind::Abandon, intent.id, request.caller, waits.until));
         let claim = request.claim.as_ref();
         writes.extend(claim.map(|claim| claim.redirected(intent.id, &waiting::answer(app, &intent))));
     } else {
@@ -307,20 +308,26 @@ async fn write_intent(
     }
 }
 
-fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument, acquirer: &dyn Acquirer) -> Transaction {
+async fn draft(
+    app: &App,
+    request: &ChargeRequest,
+    instrument: &Instrument,
+    acquirer: &dyn Acquirer,
+) -> Result<Transaction, Error> {
     let now = app.clock.now();
+    let created_at = now + app.ahead(request.caller).await?;
     let stored = instrument.stored.as_ref();
     let mut details = request.details.clone();
     details.vault_key = stored.map(StoredCard::key_id);
     details.wallet = instrument.wallet.as_ref().map(|from| from.wallet);
-    Transaction {
+    Ok(Transaction {
         id: TransactionId::new(now, &app.random),
         reference: 0,
         caller: request.caller,
         merchant_id: request.merchant.id.clone(),
         kind: if request.purpose == Purpose::Purchase { Kind::Capture } else { Kind::PreAuth },
         state: State::Pending,
-        created_at: now,
+        created_at,
         settle_after: Some(outcome::settle_after(app, acquirer.abilities().deadline_ms)),
         money: request.money,
         merchant_txn_ref: request.merchant_txn_ref.clone(),
@@ -341,5 +348,5 @@ fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument, acquirer: 
         refund_reserved_minor: 0,
         refunded_minor: 0,
         unresolved: 0,
-    }
+    })
 }
