@@ -179,7 +179,7 @@ pub async fn before(db: &Db, since: i64) -> Result<i64, Error> {
 }
 
 /// Below every id that is made then, and above those before: no test clock moves them.
-fn first_id(at: i64) -> [u8; 16] {
+pub fn first_id(at: i64) -> [u8; 16] {
     // As much as an id's time holds.
     let millis = at.clamp(0, (1 << 48) - 1);
     let mut first = [0; 16];
