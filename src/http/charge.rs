@@ -89,7 +89,8 @@ async fn begin(app: &App, posted: Posted, purpose: Purpose, endpoint: &'static s
         Purpose::Purchase | Purpose::Authorization => fields::CHARGE,
     };
     let mut terms = None;
-    let checked = Checked::of(&call, table, &body, purpose, app.clock.now(), |errors| {
+    let now = app.clock.now() + app.ahead(call.caller).await?;
+    let checked = Checked::of(&call, table, &body, purpose, now, |errors| {
         terms = body.get("subscription").and_then(|plan| plan::terms(&body, plan, errors));
     })?;
     let Some(merchant) = app.directory.merchant(call.caller, body_text(&body, "merchant_id")) else {

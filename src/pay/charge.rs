@@ -191,7 +191,7 @@ async fn begin(
         return Err(wallet::replayed(request, from.wallet));
     }
     let verdict = judged(app, request, &instrument.means, ip).await?;
-    let mut intent = draft(app, request, instrument, acquirer);
+    let mut intent = draft(app, request, instrument, acquirer).await?;
     subscribe::agree(request, &mut intent)?;
     intent.details.risk = verdict.note.kept();
     let code = match verdict.code {
@@ -311,15 +311,16 @@ async fn write_intent(
         writes.push(from.once.insert());
     }
     writes.extend(subscribe::begun(request, instrument, &intent)?);
-    let link_at = request.details.link.map(|link| {
-        writes.extend(links::begin(link, intent.id, app.database_now()));
-        writes.len() - 2
-    });
+    let mut link_at = None;
+    if let Some(link) = request.details.link {
+        link_at = Some(writes.len());
+        writes.extend(links::begin(link, intent.id, app.time(request.caller).await?));
+    }
     let counts = writes.len();
     writes.extend(verdict.writes());
     writes.push(store::insert(&intent, sealed)?);
     if let Some(waits) = &intent.details.waits {
-        writes.push(jobs::enqueue(jobs::Kind::Abandon, intent.id, waits.until));
+        writes.push(app.later(jobs::Kind::Abandon, intent.id, request.caller, waits.until));
         let claim = request.claim.as_ref();
         writes.extend(claim.map(|claim| claim.redirected(intent.id, &waiting::answer(app, &intent))));
     } else {
@@ -353,20 +354,29 @@ async fn write_intent(
     }
 }
 
-pub fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument, acquirer: &dyn Acquirer) -> Transaction {
+pub async fn draft(
+    app: &App,
+    request: &ChargeRequest,
+    instrument: &Instrument,
+    acquirer: &dyn Acquirer,
+) -> Result<Transaction, Error> {
     let now = app.clock.now();
+    let created_at = match request.at {
+        Some(at) => at,
+        None => now + app.ahead(request.caller).await?,
+    };
     let stored = instrument.stored.as_ref();
     let mut details = request.details.clone();
     details.vault_key = stored.map(StoredCard::key_id);
     details.wallet = instrument.wallet.as_ref().map(|from| from.wallet);
-    Transaction {
+    Ok(Transaction {
         id: TransactionId::new(now, &app.random),
         reference: 0,
         caller: request.caller,
         merchant_id: request.merchant.id.clone(),
         kind: request.purpose.kind(request.money),
         state: State::Pending,
-        created_at: request.at.unwrap_or(now),
+        created_at,
         settle_after: Some(outcome::settle_after(app, acquirer.abilities().deadline_ms)),
         money: request.money,
         merchant_txn_ref: request.merchant_txn_ref.clone(),
@@ -387,5 +397,5 @@ pub fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument, acquir
         refund_reserved_minor: 0,
         refunded_minor: 0,
         unresolved: 0,
-    }
+    })
 }

@@ -166,7 +166,7 @@ pub fn ended(app: &App, request: &ChargeRequest, instrument: &Instrument, after:
 fn approved(app: &App, request: &ChargeRequest, instrument: &Instrument, after: &Transaction) -> Result<Extra, Error> {
     let network = after.network_transaction_id.as_deref();
     let mut rows = match (&instrument.stored, instrument.to_store) {
-        (Some(stored), _) => stored.used(&request.merchant.id, network, app.clock.now()),
+        (Some(stored), _) => stored.used(&request.merchant.id, network, after.created_at),
         (None, Some(id)) => stored::insert(app, id, &instrument.means, instrument.device().is_some(), after)?,
         (None, None) => Vec::new(),
     };

@@ -111,7 +111,7 @@ async fn free(app: &App, job: &Job, request: &ChargeRequest) -> Result<(), Error
         code: Some(Code::Info0000),
         response_code: Some(0),
         money: Money { minor: 0, ..request.money },
-        ..charge::draft(app, request, &instrument, acquirer.as_ref())
+        ..charge::draft(app, request, &instrument, acquirer.as_ref()).await?
     };
     let mut writes = vec![job.still_held()];
     writes.extend(subscribe::begun(request, &instrument, &paid)?);

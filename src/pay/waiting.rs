@@ -93,7 +93,7 @@ fn signature(app: &App, id: TransactionId) -> [u8; 32] {
 pub async fn resume(app: &App, id: TransactionId, request_id: &str) -> Result<Transaction, Error> {
     let found = current(app, id).await?;
     let Some(waits) = found.details.waits.clone().filter(|_| found.state == State::Waiting) else { return Ok(found) };
-    if app.database_now() >= waits.until {
+    if app.time(found.caller).await? >= waits.until {
         return give_up(app, &found, Unpaid::TooLate, request_id, End::default()).await;
     }
     let merchant = merchant(app, &found)?;
@@ -151,7 +151,7 @@ pub async fn consent(app: &App, request: &ChargeRequest, intent: &Transaction) -
             return Err(Error::new(Code::Err1011));
         }
     };
-    let until = app.database_now() + LIMIT_MS;
+    let until = app.time(request.caller).await? + LIMIT_MS;
     Ok(Waits { until, reason: request.reason, fault: request.fault, language: spoken, step: Step::Consent { url } })
 }
 

@@ -47,7 +47,8 @@ pub async fn open(
             return Err(Error::new(Code::Err1015));
         }
     };
-    if opened.expiry.is_past(now) {
+    // The token's own time is real time, its card's is the entity's.
+    if opened.expiry.is_past(now + app.ahead(request.caller).await?) {
         refused(request, wallet, "card_expired", "the card in it has expired");
         return Err(Error::new(Code::Err1002));
     }

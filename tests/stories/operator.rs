@@ -41,7 +41,7 @@ pub async fn a_newer_schema_is_refused(engine: Engine) {
 const OLDER: &str = "DROP INDEX transactions_by_parent; DROP INDEX transactions_unknown; \
      ALTER TABLE transactions DROP COLUMN parent_id; ALTER TABLE transactions DROP COLUMN captured_minor; \
      ALTER TABLE transactions DROP COLUMN refund_reserved_minor; ALTER TABLE transactions DROP COLUMN refunded_minor; \
-     ALTER TABLE transactions DROP COLUMN unresolved; ALTER TABLE merchants DROP COLUMN hold_ms; DROP TABLE jobs; \
+     ALTER TABLE transactions DROP COLUMN unresolved; ALTER TABLE merchants DROP COLUMN hold_ms; DROP TABLE jobs; DROP TABLE test_clocks; \
      DROP TABLE ledger_entries; DROP TABLE ledger_seals; DROP TABLE audit_log; DROP TABLE sweeps; \
      DROP TABLE risk_lists; DROP TABLE risk_rules; DROP TABLE risk_version; DROP TABLE risk_windows; \
      DROP TABLE risk_volumes; DROP TABLE events; DROP TABLE webhook_tries; ALTER TABLE webhook_secrets DROP COLUMN before_key_id; \
