@@ -43,7 +43,11 @@ pub async fn change(
     for _ in 0..RACES {
         let Known { subscription, charges } = subscribed::find(app, caller, id).await?;
         let now = app.time(caller).await?;
-        let after = stepped(&subscription, change, now)?;
+        let after = match stepped(&subscription, change, now) {
+            Ok(after) => after,
+            // The step may be the one that this key's first request has just made.
+            Err(error) => return idempotency::replay(app, claim).await?.ok_or(error),
+        };
         let answer = subscribed::updated(&after, &charges)?;
         let mut writes = Vec::with_capacity(8);
         if let Some(claim) = claim {

@@ -118,7 +118,7 @@ pub fn ended(share: &Share, transaction: TransactionId, token: Option<TokenId>, 
         }
         (Part::Renews { later, .. }, How::Undone { seen }) => vec![Stmt::new(
             "UPDATE subscriptions SET running = NULL, delays = delays + 1, \
-             last_paid = CASE WHEN $4 = 1 THEN 0 ELSE last_paid END, \
+             last_paid = CASE WHEN CAST($4 AS BIGINT) = 1 THEN 0 ELSE last_paid END, \
              due_at = CASE WHEN status = 4 THEN NULL ELSE CAST($3 AS BIGINT) END WHERE id = $1 AND running = $2",
             args![id, transaction, *later, seen],
         )],
@@ -141,7 +141,7 @@ pub fn refused(read: &Subscription, later: Millis) -> Stmt {
 pub fn step(read: &Subscription, after: &Subscription) -> Stmt {
     Stmt::new(
         "UPDATE subscriptions SET status = $4, period = $5, due_at = $6, token_id = $7, hopeless = $8, owned = $11 \
-         WHERE id = $1 AND status = $2 AND completed = $3 AND token_id = $9 AND COALESCE(due_at, -1) = COALESCE($10, -1)",
+         WHERE id = $1 AND status = $2 AND completed = $3 AND token_id = $9 AND COALESCE(due_at, -1) = COALESCE(CAST($10 AS BIGINT), -1)",
         args![
             read.id,
             read.status as i64,

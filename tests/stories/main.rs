@@ -29,6 +29,7 @@ mod risk;
 mod rules;
 mod schema;
 mod secrets;
+mod subscriptions;
 mod threeds;
 mod tokens;
 mod wallet_tokens;
@@ -213,6 +214,22 @@ fn of_pages() -> Vec<(&'static str, Story)> {
     ]
 }
 
+fn of_subscriptions() -> Vec<(&'static str, Story)> {
+    stories![
+        subscriptions::shapes,
+        subscriptions::changes,
+        subscriptions::keys_of_changes,
+        subscriptions::mistakes,
+        subscriptions::nothing_begins,
+        subscriptions::first_cycles,
+        subscriptions::a_card_of_its_own,
+        subscriptions::a_token_in_use,
+        subscriptions::a_delete_races,
+        subscriptions::authenticated,
+        subscriptions::listed,
+    ]
+}
+
 fn of_clocks() -> Vec<(&'static str, Story)> {
     stories![
         examples::of_clocks_are_true,
@@ -229,7 +246,8 @@ fn of_clocks() -> Vec<(&'static str, Story)> {
 }
 
 fn main() {
-    let stories = [all(), of_later(), of_risk(), of_cardholders(), of_pages(), of_clocks()].concat();
+    let stories =
+        [all(), of_later(), of_risk(), of_cardholders(), of_pages(), of_clocks(), of_subscriptions()].concat();
     let postgres = world::postgres().is_some();
     if !postgres {
         eprintln!(
