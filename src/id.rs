@@ -81,6 +81,10 @@ id_type!(
     /// A link to the hosted payment page.
     LinkId
 );
+id_type!(
+    /// A subscription (contract section 7).
+    SubscriptionId
+);
 
 /// One event that the merchant is told of: `evt_` and 32 hexadecimal digits, the `webhook-id` of each of its tries
 /// (contract section 9).
@@ -159,6 +163,16 @@ impl TransactionId {
 impl LinkId {
     pub fn new(now: Millis, random: &Random) -> LinkId {
         LinkId(by_time(now, random))
+    }
+}
+
+impl SubscriptionId {
+    pub fn from_array(bytes: [u8; 16]) -> SubscriptionId {
+        SubscriptionId(Uuid::from_bytes(bytes))
+    }
+
+    pub fn new(now: Millis, random: &Random) -> SubscriptionId {
+        SubscriptionId(by_time(now, random))
     }
 }
 

@@ -24,6 +24,7 @@ mod operator;
 mod receiver;
 mod receivers;
 mod refusals;
+mod retries;
 mod risk;
 mod rules;
 mod schema;
@@ -33,6 +34,7 @@ mod tokens;
 mod wallet_tokens;
 mod wallets;
 mod webhooks;
+mod worker;
 mod world;
 
 use libtest_mimic::{Arguments, Trial};
@@ -120,6 +122,10 @@ fn all() -> Vec<(&'static str, Story)> {
         receivers::addresses_that_are_not_public,
         receivers::over_tls,
     ]
+}
+
+fn of_later() -> Vec<(&'static str, Story)> {
+    stories![worker::many_jobs_due_at_once, retries::a_merchants_days]
 }
 
 fn of_risk() -> Vec<(&'static str, Story)> {
@@ -223,7 +229,7 @@ fn of_clocks() -> Vec<(&'static str, Story)> {
 }
 
 fn main() {
-    let stories = [all(), of_risk(), of_cardholders(), of_pages(), of_clocks()].concat();
+    let stories = [all(), of_later(), of_clocks(), of_risk(), of_cardholders(), of_pages()].concat();
     let postgres = world::postgres().is_some();
     if !postgres {
         eprintln!(

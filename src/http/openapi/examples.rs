@@ -276,6 +276,7 @@ fn merchant(caller: Caller) -> Merchant {
         hold_ms: HOLD_MS,
         three_ds: ThreeDs::default(),
         look: Default::default(),
+        retry_days: Default::default(),
     }
 }
 
