@@ -90,6 +90,10 @@ async fn begin(app: &App, posted: Posted, purpose: Purpose, endpoint: &'static s
     };
     let now = app.clock.now() + app.ahead(call.caller).await?;
     let mut terms = None;
+<<<<<<< HEAD
+=======
+    let now = app.clock.now() + app.ahead(call.caller).await?;
+>>>>>>> main
     let checked = Checked::of(&call, table, &body, purpose, now, |errors| {
         terms = body.get("subscription").and_then(|plan| plan::terms(&body, plan, errors));
     })?;

@@ -363,7 +363,14 @@ pub async fn draft(
     acquirer: &dyn Acquirer,
 ) -> Result<Transaction, Error> {
     let now = app.clock.now();
+<<<<<<< HEAD
     let ahead = app.ahead(request.caller).await?;
+=======
+    let created_at = match request.at {
+        Some(at) => at,
+        None => now + app.ahead(request.caller).await?,
+    };
+>>>>>>> main
     let stored = instrument.stored.as_ref();
     let mut details = request.details.clone();
     details.vault_key = stored.map(StoredCard::key_id);
@@ -375,7 +382,11 @@ pub async fn draft(
         merchant_id: request.merchant.id.clone(),
         kind: request.purpose.kind(request.money),
         state: State::Pending,
+<<<<<<< HEAD
         created_at: request.at.unwrap_or(now + ahead),
+=======
+        created_at,
+>>>>>>> main
         settle_after: Some(outcome::settle_after(app, acquirer.abilities().deadline_ms)),
         money: request.money,
         merchant_txn_ref: request.merchant_txn_ref.clone(),

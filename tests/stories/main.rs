@@ -229,7 +229,7 @@ fn of_clocks() -> Vec<(&'static str, Story)> {
 }
 
 fn main() {
-    let stories = [all(), of_later(), of_clocks(), of_risk(), of_cardholders(), of_pages()].concat();
+    let stories = [all(), of_later(), of_risk(), of_cardholders(), of_pages(), of_clocks()].concat();
     let postgres = world::postgres().is_some();
     if !postgres {
         eprintln!(
