@@ -88,12 +88,8 @@ async fn begin(app: &App, posted: Posted, purpose: Purpose, endpoint: &'static s
         Purpose::Subscription => fields::SUBSCRIBE,
         Purpose::Purchase | Purpose::Authorization => fields::CHARGE,
     };
-    let now = app.clock.now() + app.ahead(call.caller).await?;
     let mut terms = None;
-<<<<<<< HEAD
-=======
     let now = app.clock.now() + app.ahead(call.caller).await?;
->>>>>>> main
     let checked = Checked::of(&call, table, &body, purpose, now, |errors| {
         terms = body.get("subscription").and_then(|plan| plan::terms(&body, plan, errors));
     })?;

@@ -8,8 +8,8 @@ use super::instrument::{self, Instrument};
 use super::means::Means;
 use super::outcome::{self, Flow};
 use super::refusal::Refusal;
-use super::stored::{self, StoredCard};
 use super::subscribed::Known;
+use super::stored::{self, StoredCard};
 use super::transaction::{Details, Kind, Source, State, Transaction, Waits};
 use super::{Answer, links, store, subscribe, waiting, wallet};
 use crate::acquirer::faults::Fault;
@@ -94,9 +94,7 @@ impl CardSource {
     /// Whether the merchant asked for the token.
     pub fn stores(&self) -> bool {
         match self {
-            CardSource::Card { store, .. } | CardSource::Account { store, .. } | CardSource::Wallet { store, .. } => {
-                *store
-            }
+            CardSource::Card { store, .. } | CardSource::Account { store, .. } | CardSource::Wallet { store, .. } => *store,
             CardSource::Token(_) => true,
         }
     }
@@ -363,14 +361,10 @@ pub async fn draft(
     acquirer: &dyn Acquirer,
 ) -> Result<Transaction, Error> {
     let now = app.clock.now();
-<<<<<<< HEAD
-    let ahead = app.ahead(request.caller).await?;
-=======
     let created_at = match request.at {
         Some(at) => at,
         None => now + app.ahead(request.caller).await?,
     };
->>>>>>> main
     let stored = instrument.stored.as_ref();
     let mut details = request.details.clone();
     details.vault_key = stored.map(StoredCard::key_id);
@@ -382,11 +376,7 @@ pub async fn draft(
         merchant_id: request.merchant.id.clone(),
         kind: request.purpose.kind(request.money),
         state: State::Pending,
-<<<<<<< HEAD
-        created_at: request.at.unwrap_or(now + ahead),
-=======
         created_at,
->>>>>>> main
         settle_after: Some(outcome::settle_after(app, acquirer.abilities().deadline_ms)),
         money: request.money,
         merchant_txn_ref: request.merchant_txn_ref.clone(),

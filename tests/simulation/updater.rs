@@ -53,7 +53,7 @@ impl Updater for Service {
                 Says::This(expiry) => return Ok(*expiry),
                 Says::Silent => std::future::pending().await,
                 Says::Fails => return Err(Error::internal("the updater is away")),
-                Says::Meanwhile(None) => drop(tokens::delete(&self.app, self.caller, self.token).await?),
+                Says::Meanwhile(None) => drop(tokens::delete(&self.app, self.caller, self.token, false).await?),
                 Says::Meanwhile(expiry) => {
                     let change = Change { expiry: *expiry, name: None };
                     tokens::change(&self.app, self.caller, self.token, change).await?;
@@ -106,10 +106,7 @@ async fn renewed() -> Result<(), String> {
     let token = stored(&world, &process).await?;
     let live = Caller { live: true, ..caller };
     let card = card(&process.app, caller, token).await;
-    assert_eq!(
-        renewed_expiry(&process.app, live, &card, (token, None), LATER).await.map_err(|e| format!("{e:?}"))?,
-        None
-    );
+    assert_eq!(renewed_expiry(&process.app, live, &card, (token, None), LATER).await.map_err(|e| format!("{e:?}"))?, None);
     Ok(())
 }
 
