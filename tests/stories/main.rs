@@ -222,6 +222,7 @@ fn of_clocks() -> Vec<(&'static str, Story)> {
         clock::links_and_cardholders,
         clock::cards_expire_and_are_erased,
         clock::a_year_at_once,
+        clock::a_year_of_renewals,
         clock::two_at_once,
         clock::two_processes,
         clock::killed_in_mid_advance,
