@@ -1,6 +1,6 @@
 //! Whether a charge's cardholder is authenticated first, and what the issuer said of it (contract section 5).
 
-use super::charge::{ChargeRequest, Purpose};
+use super::request::{ChargeRequest, Purpose};
 use super::transaction::{Source, Step, Transaction, Waits};
 use super::waiting;
 use crate::acquirer::Initiator;

@@ -1,11 +1,11 @@
 //! The card in memory, for one message to the bank: where it comes from, how it is sent, and what its charge's end adds.
 
 use super::attempts;
-use super::charge::{CardSource, ChargeRequest, Purpose};
 use super::means::{Account, Means};
 use super::outcome::Extra;
-use super::subscribe;
+use super::request::{CardSource, ChargeRequest, Purpose};
 use super::stored::{self, StoredCard};
+use super::subscribe;
 use super::tokens;
 use super::transaction::{Kind, State, Transaction};
 use super::wallet::{self, Device, FromWallet};

@@ -23,6 +23,7 @@ pub mod parent;
 pub mod recover;
 pub mod refusal;
 pub mod renew;
+pub mod request;
 pub mod retention;
 pub mod state;
 pub mod store;

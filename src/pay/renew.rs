@@ -1,7 +1,8 @@
 //! A subscription's cycle is due (contract section 7): the job. The merchant's charge of the stored card, once for each cycle:
 //! its intent takes the subscription by a guard, and its end, whoever writes it, says what comes next.
 
-use super::charge::{self, CardSource, ChargeRequest, Purpose};
+use super::charge;
+use super::request::{CardSource, ChargeRequest, Purpose};
 use super::subscribed::Known;
 use super::transaction::{Details, State, Transaction};
 use super::{instrument, outcome, store, subscribe, subscriptions};

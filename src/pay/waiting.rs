@@ -3,10 +3,11 @@
 
 use super::attempts::{self, Message};
 use super::authenticate::{self, Asked};
-use super::charge::{self, ChargeRequest, Purpose};
+use super::charge;
 use super::instrument::Instrument;
 use super::means::{Account, Means};
 use super::recover::merchant;
+use super::request::{ChargeRequest, Purpose};
 use super::state::{Event, apply};
 use super::subscribed::Known;
 use super::transaction::{Kind, Source, State, Step, Transaction, Unpaid, Waits};

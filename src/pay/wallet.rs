@@ -1,7 +1,7 @@
 //! A wallet's token becomes a card (contract section 8): opened once for one charge, its amount held against the request's, and
 //! remembered in the intent's write.
 
-use super::charge::ChargeRequest;
+use super::request::ChargeRequest;
 use crate::app::App;
 use crate::card::{Card, Cryptogram};
 use crate::codes::Code;

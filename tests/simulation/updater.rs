@@ -106,7 +106,10 @@ async fn renewed() -> Result<(), String> {
     let token = stored(&world, &process).await?;
     let live = Caller { live: true, ..caller };
     let card = card(&process.app, caller, token).await;
-    assert_eq!(renewed_expiry(&process.app, live, &card, (token, None), LATER).await.map_err(|e| format!("{e:?}"))?, None);
+    assert_eq!(
+        renewed_expiry(&process.app, live, &card, (token, None), LATER).await.map_err(|e| format!("{e:?}"))?,
+        None
+    );
     Ok(())
 }
 
