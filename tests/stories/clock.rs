@@ -445,3 +445,64 @@ pub async fn a_year_of_renewals(engine: Engine) {
     assert_eq!(ends[0].2.len(), 13, "{:?}", ends[0]);
     world.books_are_clean();
 }
+
+/// What is begun while the clock leaps is due when its own row says so, to the millisecond.
+pub async fn begun_during_a_leap(engine: Engine) {
+    let world = World::new(engine).await;
+    world.advance("PT1S").await;
+    let leaps = async {
+        for _ in 0..30 {
+            world.advance("PT40S").await;
+        }
+    };
+    let begins = async |number: &'static str, path: &'static str| {
+        for _ in 0..12 {
+            let (status, begun) = world.post(path, &threeds::charge(&world, number)).await;
+            assert!(status < 300, "{begun}");
+        }
+    };
+    let waiting = || begins(CHALLENGED, "paymentv2");
+    tokio::join!(leaps, waiting(), waiting(), begins("4111111111111111", "authorization"));
+    assert_eq!(world.get("test/clock").await.1["clock"]["ahead_seconds"], 1201);
+    let jobs = "FROM jobs j JOIN transactions t ON t.id = j.subject JOIN test_clocks c ON c.entity_id = j.clock";
+    let rows = world
+        .texts(&format!("SELECT CAST(j.due_at + c.ahead_ms AS TEXT) || ' ' || t.details {jobs} WHERE j.kind = 5"))
+        .await;
+    assert_eq!(rows.len(), 24);
+    for row in rows {
+        let (due, details) = row.split_once(' ').unwrap();
+        let details: Value = serde_json::from_str(details).unwrap();
+        assert_eq!(due.parse::<i64>().unwrap(), details["waits"]["until"].as_i64().unwrap());
+    }
+    world.advance("P8D").await;
+    let left = world.texts("SELECT COUNT(*) FROM jobs WHERE clock IS NOT NULL").await;
+    assert_eq!((world.in_state(8).await.as_str(), left[0].as_str()), ("12", "0"));
+    world.books_are_clean();
+}
+
+/// What lies ahead in one entity's time holds up nobody else's sweep, and is swept by no other's time.
+pub async fn others_are_swept(engine: Engine) {
+    let mut world = World::new(engine).await;
+    let keys = other(&world).await;
+    world.advance("P390D").await;
+    let ahead = world.charged("payment", "300").await;
+    let mut theirs = world.card_charge("4111111111111111");
+    theirs["merchant_id"] = json!(keys.merchant);
+    assert_eq!(world.post_as(&keys, "payment", &theirs).await.0, 201);
+    world.server.stop();
+    let age = 401 * DAY_MS;
+    // It comes behind one whose time is a year ahead.
+    world.sql(&format!("UPDATE transactions SET created_at = created_at - {age} WHERE amount_minor = 1000")).await;
+    world.restart();
+    let sealed = async || {
+        world.texts("SELECT amount_minor FROM transactions WHERE sealed IS NOT NULL AND amount_minor > 0").await
+    };
+    for _ in 0..100 {
+        if sealed().await == ["300"] {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(sealed().await, ["300"]);
+    assert_eq!(world.balance(&ahead).await.0, "APPROVED");
+}

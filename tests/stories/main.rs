@@ -223,6 +223,8 @@ fn of_clocks() -> Vec<(&'static str, Story)> {
         clock::cards_expire_and_are_erased,
         clock::a_year_at_once,
         clock::a_year_of_renewals,
+        clock::begun_during_a_leap,
+        clock::others_are_swept,
         clock::two_at_once,
         clock::two_processes,
         clock::killed_in_mid_advance,
