@@ -14,8 +14,9 @@ CREATE TABLE subscriptions (
   terms {text} NOT NULL,
   -- What each of its charges repeats: addresses, return URLs.
   details {text} NOT NULL,
-  -- The stored card that is charged, and the first charge.
+  -- The stored card that is charged; whether it was stored for this subscription alone. The first charge.
   token_id {bytes} NOT NULL,
+  owned {int} NOT NULL,
   first_id {bytes} NOT NULL,
   -- Dates are counted from the anchor in periods; this is the period of the next one.
   anchor_at {int} NOT NULL,

@@ -2,6 +2,7 @@
 
 use crate::acquirer::Acquirer;
 use crate::acquirer::faults::{Fault, Faulty};
+use crate::acquirer::updater::Updater;
 use crate::bins::Bins;
 use crate::clock::{Clock, Millis};
 use crate::consent::{self, Connector};
@@ -31,6 +32,8 @@ pub struct App {
     pub wallets: Wallets,
     pub proxies: Proxies,
     pub sandbox: Arc<dyn Acquirer>,
+    /// The same bank, asked for newer cards.
+    pub sandbox_updater: Arc<dyn Updater>,
     /// The sandbox's 3DS server, and the issuer whose page it shows.
     pub issuer: threeds::sandbox::Sandbox,
     /// The sandbox's wallets, and the page they show.
@@ -57,6 +60,11 @@ impl App {
     /// Who answers for this mode. Test requests never reach a live acquirer; no live acquirer is built in yet.
     pub fn acquirer(&self, live: bool) -> Option<Arc<dyn Acquirer>> {
         (!live).then(|| self.sandbox.clone())
+    }
+
+    /// Who knows of newer cards in this mode.
+    pub fn updater(&self, live: bool) -> Option<&dyn Updater> {
+        (!live).then_some(self.sandbox_updater.as_ref())
     }
 
     /// Who authenticates the cardholders of this mode.

@@ -22,9 +22,12 @@ pub enum Kind {
     Deliver = 4,
     /// A cardholder's time to authenticate is over.
     Abandon = 5,
+    /// A subscription's cycle, or its next try, is due.
+    Renew = 6,
 }
 
-pub const KINDS: [Kind; 5] = [Kind::Recover, Kind::Lapse, Kind::Release, Kind::Deliver, Kind::Abandon];
+pub const KINDS: [Kind; 6] =
+    [Kind::Recover, Kind::Lapse, Kind::Release, Kind::Deliver, Kind::Abandon, Kind::Renew];
 
 impl Kind {
     /// The label of metrics and log lines.
@@ -35,6 +38,7 @@ impl Kind {
             Kind::Release => "release",
             Kind::Deliver => "deliver",
             Kind::Abandon => "abandon",
+            Kind::Renew => "renew",
         }
     }
 }

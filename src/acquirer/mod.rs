@@ -3,6 +3,7 @@
 
 pub mod faults;
 pub mod sandbox;
+pub mod updater;
 
 use crate::card::{Cryptogram, Cvc, Expiry, Pan, Scheme};
 use crate::money::Money;

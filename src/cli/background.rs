@@ -1,4 +1,4 @@
-//! What happens beside the requests, in every process: the worker's round, changes of keys, the database's clock, the
+//! What happens beside the requests, in every process: the worker's looks, changes of keys, the database's clock, the
 //! ledger's seals, what is forgotten in time, the gauges.
 
 use crate::app::App;
@@ -35,11 +35,16 @@ pub async fn run(app: App, metrics: PrometheusHandle, stop: CancellationToken) {
     let currencies = Arc::new(Mutex::new(BTreeSet::new()));
     let [sealing, refreshing, judging, looking_up, opening, forgetting, measuring] =
         std::array::from_fn(|_| app.clone());
+    let working: Vec<_> = worker::kinds()
+        .map(|kind| {
+            let (worker, ended) = (worker.clone(), stop.clone());
+            every(worker::ROUND_MS, "work", &app.clock, &stop, move || {
+                let (worker, ended) = (worker.clone(), ended.clone());
+                async move { worker.drain(kind, &ended).await }
+            })
+        })
+        .collect();
     let running = [
-        every(worker::ROUND_MS, "work", &app.clock, &stop, move || {
-            let worker = worker.clone();
-            async move { worker.round().await }
-        }),
         every(SEAL_MS, "seal the ledger", &app.clock, &stop, move || {
             let (app, sealer) = (sealing.clone(), sealer.clone());
             async move { sealer.lock().await.round(&app.db, &app.vault, app.clock.now()).await }
@@ -73,7 +78,7 @@ pub async fn run(app: App, metrics: PrometheusHandle, stop: CancellationToken) {
         }),
     ];
     let telling = tokio::spawn(tell(app.clone(), stop.clone()));
-    for task in running.into_iter().chain([telling]) {
+    for task in working.into_iter().chain(running).chain([telling]) {
         if task.await.is_err() {
             tracing::error!("a background task panicked");
         }

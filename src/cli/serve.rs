@@ -130,7 +130,7 @@ pub async fn make_app(config: &Config, store: Store, listens: &str) -> Result<Ap
     let sandbox = Sandbox::open(&config.sandbox_bank, &store.clock, &store.random).await;
     let sandbox =
         sandbox.map_err(|error| error.context(&format!("the sandbox bank {}", config.sandbox_bank.display())))?;
-    let books = sandbox.books();
+    let (books, sandbox) = (sandbox.books(), Arc::new(sandbox));
     let private = private_webhooks(config, store.directory.has_live_keys())?;
     let courier = Courier::new(Arc::new(Machine), &tls::client()?, &config.webhook_ports, private, &store.clock);
     let app = App {
@@ -141,7 +141,8 @@ pub async fn make_app(config: &Config, store: Store, listens: &str) -> Result<Ap
         db: store.db,
         vault: store.vault,
         directory: store.directory,
-        sandbox: Arc::new(sandbox),
+        sandbox: sandbox.clone(),
+        sandbox_updater: sandbox,
         checkout: checkout.into(),
         checkout_named: config.checkout_url.is_some(),
         held: Arc::new(Semaphore::new(MOST_HELD)),

@@ -1,12 +1,14 @@
-//! The round that every process makes each second: give up intents that are past their time, and take the jobs that are
-//! due, each kind up to its limit. A job runs in a task of its own, so a bank that hangs holds up nobody else's.
+//! The look that every process takes each second at each kind of job: intents that are past their time are given up, and
+//! what is due is taken, each kind up to its limit. Where the limit was reached more may be due, and the next look comes as
+//! soon as there is room. A job runs in a task of its own, so a bank that hangs holds up nobody else's.
 
-use super::{holds, recover, waiting};
+use super::{holds, recover, renew, waiting};
 use crate::app::App;
 use crate::error::Error;
 use crate::jobs::{self, Job, Kind};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 /// How often, milliseconds.
 pub const ROUND_MS: u64 = 1_000;
@@ -16,37 +18,83 @@ const OWN_MS: i64 = 5_000;
 
 /// Which jobs, and how many of a kind one process works on at once; more wait in the table. Recovery has the most room: it is
 /// what a bank that hangs leaves behind, each job waiting for the bank's deadline.
-const TAKEN: [(Kind, usize); 4] = [(Kind::Recover, 256), (Kind::Lapse, 32), (Kind::Release, 32), (Kind::Abandon, 32)];
+const TAKEN: [(Kind, u32); 5] =
+    [(Kind::Recover, 256), (Kind::Lapse, 32), (Kind::Release, 32), (Kind::Abandon, 32), (Kind::Renew, 32)];
+
+/// The part of a kind's slots that must be free before it is looked at again within the second: leases are taken in groups.
+const GROUPS: u32 = 4;
 
 #[derive(Clone)]
 pub struct Worker {
     app: App,
-    slots: [(Kind, Arc<Semaphore>); TAKEN.len()],
+    slots: [Arc<Slots>; TAKEN.len()],
+}
+
+/// The jobs of one kind that a process works on.
+struct Slots {
+    kind: Kind,
+    limit: u32,
+    free: Arc<Semaphore>,
 }
 
 impl Worker {
     pub fn new(app: &App) -> Worker {
-        Worker { app: app.clone(), slots: TAKEN.map(|(kind, limit)| (kind, Arc::new(Semaphore::new(limit)))) }
+        let slots = |(kind, limit)| {
+            let free = Arc::new(Semaphore::new(usize::try_from(limit).unwrap_or(Semaphore::MAX_PERMITS)));
+            Arc::new(Slots { kind, limit, free })
+        };
+        Worker { app: app.clone(), slots: TAKEN.map(slots) }
     }
 
+    /// One look at each kind.
     pub async fn round(&self) -> Result<(), Error> {
-        recover::sweep(&self.app).await?;
-        for (kind, slots) in &self.slots {
-            let now = self.app.database_now();
-            // The look costs a read; the lease, a write, is for when there is something to lease.
-            if !jobs::any_due(&self.app.db, *kind, now).await? {
-                continue;
-            }
-            let room = [(String::new(), slots.available_permits())];
-            for job in jobs::take(&self.app.db, *kind, now, lease_ms(&self.app), &room).await? {
-                // Always there: only this round takes permits.
-                if let Ok(permit) = slots.clone().try_acquire_owned() {
-                    self.app.tasks.spawn(work(self.app.clone(), job, permit));
-                }
+        for slots in &self.slots {
+            self.look(slots).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks at one kind until less is due than there is room for, or the stop.
+    pub async fn drain(&self, kind: Kind, stop: &CancellationToken) -> Result<(), Error> {
+        let slots = self.slots.iter().find(|slots| slots.kind == kind);
+        let slots = slots.ok_or_else(|| Error::internal("not a worker's kind of job"))?;
+        while self.look(slots).await? {
+            // Slots that banks hold for longer do not keep the others waiting for more than the second.
+            let room = slots.free.acquire_many(slots.limit / GROUPS);
+            if stop.run_until_cancelled(self.app.clock.within(ROUND_MS, room)).await.is_none() {
+                break;
             }
         }
         Ok(())
     }
+
+    /// Takes what is due and begins it. Whether all slots are taken now: then more may be due.
+    async fn look(&self, slots: &Slots) -> Result<bool, Error> {
+        if slots.kind == Kind::Recover {
+            recover::sweep(&self.app).await?;
+        }
+        let now = self.app.database_now();
+        // The look costs a read; the lease, a write, is for when there is something to lease.
+        if !jobs::any_due(&self.app.db, slots.kind, now).await? {
+            return Ok(false);
+        }
+        let room = slots.free.available_permits();
+        let lane = [(String::new(), room)];
+        let taken = jobs::take(&self.app.db, slots.kind, now, lease_ms(&self.app), &lane).await?;
+        let full = taken.len() >= room;
+        for job in taken {
+            // Always there: only a look takes permits, and one kind's looks follow each other.
+            if let Ok(permit) = slots.free.clone().try_acquire_owned() {
+                self.app.tasks.spawn(work(self.app.clone(), job, permit));
+            }
+        }
+        Ok(full)
+    }
+}
+
+/// The kinds that a worker looks at.
+pub fn kinds() -> impl Iterator<Item = Kind> {
+    TAKEN.into_iter().map(|(kind, _)| kind)
 }
 
 /// Longer than any job may take: a recovery may ask the bank twice.
@@ -62,6 +110,7 @@ async fn work(app: App, job: Job, _slot: OwnedSemaphorePermit) {
         Kind::Lapse => holds::lapse(&app, &job).await,
         Kind::Release => holds::release(&app, &job).await,
         Kind::Abandon => waiting::lapse(&app, &job).await,
+        Kind::Renew => renew::renew(&app, &job).await,
         Kind::Deliver => Err(Error::internal("deliveries are the teller's")),
     };
     if let Err(error) = done {

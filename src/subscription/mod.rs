@@ -86,8 +86,6 @@ pub struct Terms {
     /// IANA; UTC when there is none. Dates keep its wall-clock time.
     pub time_zone: Option<String>,
     pub merchant_txn_ref: Option<String>,
-    /// The card was stored for this subscription alone.
-    pub owns_token: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -105,6 +103,8 @@ pub struct Subscription {
     /// The payment's own: what each charge repeats.
     pub details: String,
     pub token: TokenId,
+    /// The token was stored for this subscription alone.
+    pub owned: bool,
     pub first: TransactionId,
     pub anchor_at: Millis,
     /// Of the date that stands next.
@@ -155,8 +155,8 @@ pub enum Part {
         /// Without a result that counts as a try.
         later: Millis,
     },
-    /// A verification of the card that takes the old one's place.
-    Changes,
+    /// A verification of the card that takes the old one's place; what is past due is tried again at once.
+    Changes { at: Millis },
 }
 
 const DAY_MS: Millis = 24 * 60 * 60 * 1000;
@@ -215,7 +215,7 @@ impl Subscription {
         }
         let (period, due) = (completed, next.map(|(_, date)| date));
         let part = Part::Begins { anchor, completed, period, due };
-        Some(Share { id: self.id, owned: self.terms.owns_token, part })
+        Some(Share { id: self.id, owned: self.owned, part })
     }
 
     /// As the approval of its first charge leaves it.
@@ -254,7 +254,7 @@ impl Subscription {
             last_day: last_day.max(at),
             later: at + (HOUR_MS << self.delays.clamp(0, 4)).min(DAY_MS),
         };
-        Share { id: self.id, owned: self.terms.owns_token, part }
+        Share { id: self.id, owned: self.owned, part }
     }
 
     /// When the due cycle is tried again if the try at `at` is declined. A try that comes late keeps its distance from the next.
@@ -306,10 +306,10 @@ mod tests {
                 discount,
                 time_zone: None,
                 merchant_txn_ref: None,
-                owns_token: false,
             },
             details: String::new(),
             token: TokenId::from_bytes(&[3; 16]).unwrap(),
+            owned: false,
             first: TransactionId::from_array([4; 16]),
             anchor_at: NOON,
             period: 0,

@@ -28,8 +28,8 @@ pub fn insert(new: &Subscription) -> Result<Stmt, Error> {
     let terms = serde_json::to_string(&new.terms).map_err(Error::internal)?;
     Ok(Stmt::new(
         "INSERT INTO subscriptions (id, entity_id, live, merchant_id, status, created_at, amount_minor, currency, terms, \
-         details, token_id, first_id, anchor_at, period, completed, running) \
-         VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, $11)",
+         details, token_id, first_id, anchor_at, period, completed, running, owned) \
+         VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, $11, $13)",
         args![
             new.id,
             new.caller.entity,
@@ -42,7 +42,8 @@ pub fn insert(new: &Subscription) -> Result<Stmt, Error> {
             new.details.as_str(),
             new.token,
             new.first,
-            new.anchor_at
+            new.anchor_at,
+            new.owned
         ],
     )
     .exactly(1))
@@ -76,11 +77,13 @@ pub fn ended(
 ) -> Vec<Stmt> {
     let id = share.id;
     let mut rows = match (&share.part, how) {
-        (Part::Changes, How::Paid) => vec![Stmt::new(
-            "UPDATE subscriptions SET token_id = $2, hopeless = 0 WHERE id = $1 AND status IN (1, 2, 3)",
-            args![id, token],
+        (Part::Changes { at }, How::Paid) => vec![Stmt::new(
+            "UPDATE subscriptions SET token_id = $2, owned = $3, hopeless = 0, \
+             due_at = CASE WHEN status = 3 AND running IS NULL THEN CAST($4 AS BIGINT) ELSE due_at END \
+             WHERE id = $1 AND status IN (1, 2, 3)",
+            args![id, token, share.owned, *at],
         )],
-        (Part::Changes, _) => return Vec::new(),
+        (Part::Changes { .. }, _) => return Vec::new(),
         (Part::Begins { anchor, completed, period, due }, How::Paid) => {
             let paid = (*completed > 0).then_some(1_i64);
             vec![Stmt::new(
@@ -143,7 +146,7 @@ pub fn refused(read: &Subscription, later: Millis) -> Stmt {
 /// A step without a charge, by what was read: nothing may have changed since.
 pub fn step(read: &Subscription, after: &Subscription) -> Stmt {
     Stmt::new(
-        "UPDATE subscriptions SET status = $4, period = $5, due_at = $6, token_id = $7, hopeless = $8 \
+        "UPDATE subscriptions SET status = $4, period = $5, due_at = $6, token_id = $7, hopeless = $8, owned = $11 \
          WHERE id = $1 AND status = $2 AND completed = $3 AND token_id = $9 AND COALESCE(due_at, -1) = COALESCE($10, -1)",
         args![
             read.id,
@@ -155,7 +158,8 @@ pub fn step(read: &Subscription, after: &Subscription) -> Stmt {
             after.token,
             after.hopeless,
             read.token,
-            read.due_at
+            read.due_at,
+            after.owned
         ],
     )
     .exactly(1)
@@ -197,7 +201,7 @@ macro_rules! select {
         concat!(
             "SELECT s.number, s.id, s.entity_id, s.live, s.merchant_id, s.status, s.created_at, s.amount_minor, s.currency, \
              s.terms, s.details, s.token_id, s.first_id, s.anchor_at, s.period, s.completed, s.due_at, s.failures, \
-             s.failed_at, s.hopeless, s.delays, s.last_paid, s.running FROM subscriptions s ",
+             s.failed_at, s.hopeless, s.delays, s.last_paid, s.running, s.owned FROM subscriptions s ",
             $rest
         )
     };
@@ -275,6 +279,7 @@ fn read(row: &Row) -> Result<Subscription, Error> {
         terms: serde_json::from_str::<Terms>(row.text(9)?).map_err(Error::internal)?,
         details: row.text(10)?.to_owned(),
         token: TokenId::from_bytes(row.bytes(11)?).ok_or_else(corrupt)?,
+        owned: row.bool(23)?,
         first: TransactionId::from_bytes(row.bytes(12)?).ok_or_else(corrupt)?,
         anchor_at: row.int(13)?,
         period: row.int(14)?,

@@ -2,9 +2,12 @@
 //! reference; what else it can do differs from seed to seed.
 
 use crate::weather::{Dice, Life};
+use fuda::acquirer::updater::Updater;
 use fuda::acquirer::{Abilities, Acquirer, Approval, Follow, Operation, Outcome, Settling};
+use fuda::card::{Card, Expiry};
 use fuda::clock::Clock;
 use fuda::db::Wait;
+use fuda::error::Error;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -278,6 +281,28 @@ impl Acquirer for Line {
             }
             self.life.step().await;
             outcome
+        })
+    }
+}
+
+/// Every card was made anew.
+impl Updater for Line {
+    fn deadline_ms(&self) -> u64 {
+        DEADLINE_MS
+    }
+
+    fn newer<'a>(&'a self, card: &'a Card) -> Wait<'a, Result<Option<Expiry>, Error>> {
+        Box::pin(async move {
+            self.life.step().await;
+            if !self.life.is_calm() {
+                match self.dice.below(100) {
+                    0..=4 => std::future::pending().await,
+                    5..=8 => return Err(Error::internal("the updater is away")),
+                    9..=20 => return Ok(None),
+                    _ => self.clock.sleep(self.dice.below(40)).await,
+                }
+            }
+            Ok(Some(Expiry { year: card.expiry.year + 5, ..card.expiry }))
         })
     }
 }

@@ -12,6 +12,7 @@ mod checks;
 mod client;
 mod seed;
 mod shop;
+mod updater;
 mod waited;
 mod weather;
 mod world;
@@ -41,7 +42,8 @@ fn main() {
         (None, Some(seeds)) => finish(many(number("--from").unwrap_or(0), seeds, true)),
         (None, None) => {
             let trial = Trial::test("seeds", || many(0, SEEDS, false).map(|_| ()).map_err(Failed::from));
-            libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit();
+            let updater = Trial::test("an_expired_card", || updater::story().map_err(Failed::from));
+            libtest_mimic::run(&Arguments::from_args(), vec![trial, updater]).exit();
         }
     }
 }

@@ -188,12 +188,12 @@ impl World {
         let sky = Arc::new(sky);
         let db = Db::Simulated(Simulated::new(&self.memory, sky.clone(), &self.clock));
         let (issuer, wallet_page) = self.sandbox_on(sky);
-        let line = Line {
+        let line = Arc::new(Line {
             bank: self.bank.clone(),
             life: life.clone(),
             dice: Dice::new(dice.below(u64::MAX)),
             clock: self.clock.clone(),
-        };
+        });
         // What a start reads is not what is simulated: it reads in calm weather.
         let calm = self.calm_db();
         let source = KeySource::Environment("07".repeat(32));
@@ -206,7 +206,8 @@ impl World {
             proxies: Proxies::default(),
             db,
             vault,
-            sandbox: Arc::new(line),
+            sandbox: line.clone(),
+            sandbox_updater: line,
             checkout: "".into(),
             checkout_named: false,
             held: Arc::new(tokio::sync::Semaphore::new(256)),
@@ -223,8 +224,7 @@ impl World {
             // As `serve` does it: before any request or round.
             recover::adopt(&App { db: calm, ..app.clone() }).await.ok()?;
         }
-        let probe = Probe::new(PrometheusBuilder::new().build_recorder().handle());
-        let process = Arc::new(Process { router: router(app.clone(), probe), app, life });
+        let process = Arc::new(Process { router: router(app.clone(), probe()), app, life });
         self.processes.lock().unwrap().push(process.clone());
         tokio::spawn(rounds(process.clone(), 900 + dice.below(300)));
         Some(process)
@@ -300,6 +300,10 @@ impl World {
             self.faults.lock().unwrap().push(say());
         }
     }
+}
+
+pub fn probe() -> Probe {
+    Probe::new(PrometheusBuilder::new().build_recorder().handle())
 }
 
 fn calm_sky(dice: &Dice, clock: &Clock) -> Sky {

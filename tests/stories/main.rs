@@ -32,6 +32,7 @@ mod tokens;
 mod wallet_tokens;
 mod wallets;
 mod webhooks;
+mod worker;
 mod world;
 
 use libtest_mimic::{Arguments, Trial};
@@ -121,6 +122,10 @@ fn all() -> Vec<(&'static str, Story)> {
     ]
 }
 
+fn of_later() -> Vec<(&'static str, Story)> {
+    stories![worker::many_jobs_due_at_once]
+}
+
 fn of_risk() -> Vec<(&'static str, Story)> {
     stories![
         examples::of_rules_are_true,
@@ -207,7 +212,7 @@ fn of_pages() -> Vec<(&'static str, Story)> {
 }
 
 fn main() {
-    let stories = [all(), of_risk(), of_cardholders(), of_pages()].concat();
+    let stories = [all(), of_later(), of_risk(), of_cardholders(), of_pages()].concat();
     let postgres = world::postgres().is_some();
     if !postgres {
         eprintln!(

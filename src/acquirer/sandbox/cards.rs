@@ -1,6 +1,7 @@
-//! What the sandbox bank does with which card (contract section 12).
+//! What the sandbox bank does with which card (contract section 12), and which it has made anew.
 
 use crate::acquirer::{Ask, Funding, Initiator};
+use crate::card::{Card, Expiry};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
@@ -41,5 +42,34 @@ pub fn behaviour(verification: bool, ask: &Ask<'_>) -> Behaviour {
         "4000000000000259" => Behaviour::Silence,
         "4000000000006975" => Behaviour::Refuse,
         _ => Behaviour::Approve,
+    }
+}
+
+/// One of each scheme that has an account updater.
+const MADE_ANEW: [&str; 2] = ["4000000000005555", "5200000000055555"];
+
+/// The new card is good for five years more; of the others there is none.
+pub fn newer(card: &Card) -> Option<Expiry> {
+    let Expiry { month, year } = card.expiry;
+    MADE_ANEW.contains(&card.pan.expose()).then_some(Expiry { month, year: year + 5 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::card::Pan;
+
+    #[test]
+    fn two_cards_were_made_anew() {
+        let ask = |number: &str| {
+            let (pan, name) = (Pan::parse(number).unwrap(), String::new());
+            newer(&Card { pan, expiry: Expiry { month: 2, year: 2024 }, name }).map(|new| (new.month, new.year))
+        };
+        for number in MADE_ANEW {
+            assert_eq!(ask(number), Some((2, 2029)));
+        }
+        for number in ["4000000000001091", "5200000000001005", "378282246310005"] {
+            assert_eq!(ask(number), None, "{number}");
+        }
     }
 }

@@ -6,7 +6,9 @@ mod cards;
 
 pub use books::{MIGRATIONS, Record, RecordKind};
 
+use super::updater::Updater;
 use super::{Abilities, Acquirer, Approval, Ask, BoxFuture, Follow, Funding, Operation, Outcome, Settling};
+use crate::card::{Card, Expiry};
 use crate::clock::Clock;
 use crate::db::{Db, Durability, Row, Stmt, Written, args};
 use crate::error::Error;
@@ -210,5 +212,15 @@ impl Acquirer for Sandbox {
                 Outcome::Unknown { why: "the sandbox bank cannot write its books" }
             })
         })
+    }
+}
+
+impl Updater for Sandbox {
+    fn deadline_ms(&self) -> u64 {
+        3_000
+    }
+
+    fn newer<'a>(&'a self, card: &'a Card) -> BoxFuture<'a, Result<Option<Expiry>, Error>> {
+        Box::pin(async move { Ok(cards::newer(card)) })
     }
 }
