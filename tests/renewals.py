@@ -96,6 +96,9 @@ class Postgres:
 
     random_id = "uuid_send(gen_random_uuid())"
 
+    def columns(self, table):
+        return [row[0] for row in self.rows(f"SELECT column_name FROM information_schema.columns WHERE table_name = '{table}'")]
+
     def bytes(self, hexadecimal):
         return f"'\\x{hexadecimal}'::bytea"
 
@@ -119,6 +122,9 @@ class Sqlite:
 
     def stop(self):
         pass
+
+    def columns(self, table):
+        return [row[0] for row in self.rows(f"SELECT name FROM pragma_table_info('{table}')")]
 
     def bytes(self, hexadecimal):
         return f"x'{hexadecimal}'"
@@ -226,8 +232,7 @@ async def stored_cards(gateway, merchant, count):
 
 def copy(db, original, tokens, count, due):
     """`count` subscriptions like the original, and the jobs that `subscription::rows::plan` would have made."""
-    columns = ["entity_id", "live", "merchant_id", "status", "created_at", "amount_minor", "currency", "terms", "details",
-               "first_id", "anchor_at", "period", "completed", "failures", "hopeless", "delays", "last_paid"]
+    columns = [name for name in db.columns("subscriptions") if name not in ("number", "id", "token_id", "due_at", "running")]
     same = ", ".join(columns)
     drawn = ", ".join(f"({at}, {db.bytes(token.replace('-', ''))})" for at, token in enumerate(tokens))
     db.rows(f"WITH cards (place, token) AS (VALUES {drawn}) "
