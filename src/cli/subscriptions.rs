@@ -89,7 +89,7 @@ pub async fn subscriptions(config: &Config, command: SubscriptionsCommand) -> Re
 async fn list(store: &Store, args: &ListArgs) -> Result<(), Error> {
     let merchant = args.merchant.as_deref().unwrap_or_default();
     let known = store.directory.merchants().await?;
-    if args.merchant.is_some() && !known.iter().any(|known| known.merchant_id == merchant) {
+    if args.merchant.is_some() && !known.iter().any(|known| known.id == merchant) {
         return Err(Error::internal("there is no such merchant: fuda merchant list shows them"));
     }
     // One more tells whether there are more.
