@@ -9,22 +9,21 @@ pub mod page;
 pub mod pay;
 // What every flow is given.
 pub mod app;
-// When is it paid again?
+// What was agreed for later, and when that is.
 pub mod subscription;
 // May it go on? Is it the cardholder? Does the account's holder agree? What does a wallet's token hold?
 pub mod consent;
 pub mod risk;
 pub mod threeds;
 pub mod wallet;
-// Ask the bank; keep the card; who may call; write it down; what was agreed for later; tell the merchant; what happens
-// later; what people did by hand; what a number's first digits tell.
+// Ask the bank; keep the card; who may call; write it down; tell the merchant; what happens later; what people did by hand;
+// what a number's first digits tell.
 pub mod acquirer;
 pub mod audit;
 pub mod bins;
 pub mod directory;
 pub mod jobs;
 pub mod ledger;
-pub mod subscription;
 pub mod vault;
 pub mod webhook;
 // The only code that knows which engine is running.

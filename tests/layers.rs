@@ -28,7 +28,6 @@ const RANKS: [(&str, u32); 37] = [
     ("ledger", 3),
     ("directory", 3),
     ("acquirer", 3),
-    ("subscription", 4),
     ("webhook", 4),
     ("risk", 4),
     ("subscription", 4),

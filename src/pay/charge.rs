@@ -75,6 +75,31 @@ pub enum CardSource {
     },
 }
 
+impl CardSource {
+    /// What every charge of this purpose stores: whoever stores a card wants it, and a subscription needs one.
+    #[must_use]
+    pub fn stored(self, purpose: Purpose) -> CardSource {
+        if !matches!(purpose, Purpose::StoreCard | Purpose::Subscription) {
+            return self;
+        }
+        let store = true;
+        match self {
+            CardSource::Card { card, cvc, .. } => CardSource::Card { card, cvc, store },
+            CardSource::Account { wallet, .. } => CardSource::Account { wallet, store },
+            CardSource::Wallet { wallet, token, .. } => CardSource::Wallet { wallet, token, store },
+            CardSource::Token(id) => CardSource::Token(id),
+        }
+    }
+
+    /// Whether the merchant asked for the token.
+    pub fn stores(&self) -> bool {
+        match self {
+            CardSource::Card { store, .. } | CardSource::Account { store, .. } | CardSource::Wallet { store, .. } => *store,
+            CardSource::Token(_) => true,
+        }
+    }
+}
+
 pub struct ChargeRequest {
     pub caller: Caller,
     pub merchant: Arc<Merchant>,

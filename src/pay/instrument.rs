@@ -58,7 +58,12 @@ pub async fn bring(app: &App, request: &ChargeRequest, source: CardSource) -> Re
             let owner = request.details.subscription.as_ref().map(|share| share.id);
             let stored = tokens::for_charge(app, request.caller, id, &request.merchant.id, owner).await?;
             let stored = stored.ok_or_else(|| Error::new(Code::Err1003))?;
-            let means = stored.open(&app.vault, request.caller)?;
+            let mut means = stored.open(&app.vault, request.caller)?;
+            if let (Means::Card(card), Some(at)) = (&mut means, request.at)
+                && let Some(newer) = tokens::renewed_expiry(app, request.caller, card, id, at).await?
+            {
+                card.expiry = newer;
+            }
             if let Some(card) = means.card() {
                 refuse_own_number(&request.body, card)?;
             }

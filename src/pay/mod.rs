@@ -20,6 +20,7 @@ pub mod outcome;
 pub mod parent;
 pub mod recover;
 pub mod refusal;
+pub mod renew;
 pub mod retention;
 pub mod state;
 pub mod store;

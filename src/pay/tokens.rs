@@ -329,7 +329,7 @@ pub async fn renewed_expiry(
     let args = args![token, caller.entity, caller.live, month, year, old_month, old_year];
     if let Written::GuardFailed(_) = app.db.write(vec![Stmt::new(sql, args).exactly(1)]).await? {
         // Changed meanwhile, by the merchant or another renewal of the same card: that stands. Or deleted.
-        let stored = for_charge(app, caller, token, "").await?;
+        let stored = for_charge(app, caller, token, "", None).await?;
         return Ok(stored.map(|stored| stored.expiry).filter(|expiry| !expiry.is_past(now)));
     }
     Ok(Some(newer))
