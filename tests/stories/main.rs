@@ -27,6 +27,7 @@ mod risk;
 mod rules;
 mod schema;
 mod secrets;
+mod subscriptions_by_hand;
 mod threeds;
 mod tokens;
 mod wallet_tokens;
@@ -97,6 +98,11 @@ fn all() -> Vec<(&'static str, Story)> {
         operator::live_keys,
         operator::keys_come_and_go,
         operator::logs_for_machines,
+        subscriptions_by_hand::are_listed_and_shown,
+        subscriptions_by_hand::that_cannot_be_shown,
+        subscriptions_by_hand::are_cancelled,
+        subscriptions_by_hand::cancelled_by_many_at_once,
+        subscriptions_by_hand::that_was_declined,
         bins::imported_and_looked_up,
         bins::a_million_ranges,
         bins::bad_files,
