@@ -8,6 +8,7 @@ mod curl;
 mod keys;
 mod look;
 mod reconcile;
+mod retries;
 mod rules;
 mod serve;
 mod store;

@@ -7,7 +7,7 @@ use crate::error::{Error, FieldError};
 use crate::id::{SubscriptionId, TokenId, TransactionId};
 use crate::json::Node;
 use crate::money::Money;
-use crate::pay::charge::{CardSource, ChargeRequest};
+use crate::pay::request::{CardSource, ChargeRequest};
 use crate::pay::subscribed::Known;
 use crate::pay::transaction::Details;
 use crate::subscription::calendar::Unit;
@@ -104,12 +104,7 @@ fn end_date(plan: &Node, time_zone: Option<&str>, errors: &mut Vec<FieldError>) 
 
 /// What the first charge begins; its amount is the first cycle's, or nothing.
 pub fn begin(app: &App, request: &mut ChargeRequest, source: &CardSource, terms: Terms) -> Result<(), Error> {
-    let kept = Details {
-        visited_ip: String::new(),
-        customer_ip: None,
-        link: None,
-        ..request.details.clone()
-    };
+    let kept = Details { visited_ip: String::new(), customer_ip: None, link: None, ..request.details.clone() };
     let now = app.clock.now();
     let nothing = TransactionId::from_array([0; 16]);
     let subscription = Subscription {
