@@ -100,11 +100,6 @@ fn all() -> Vec<(&'static str, Story)> {
         operator::live_keys,
         operator::keys_come_and_go,
         operator::logs_for_machines,
-        subscriptions_by_hand::are_listed_and_shown,
-        subscriptions_by_hand::that_cannot_be_shown,
-        subscriptions_by_hand::are_cancelled,
-        subscriptions_by_hand::cancelled_by_many_at_once,
-        subscriptions_by_hand::that_was_declined,
         bins::imported_and_looked_up,
         bins::a_million_ranges,
         bins::bad_files,
@@ -131,7 +126,15 @@ fn all() -> Vec<(&'static str, Story)> {
 }
 
 fn of_later() -> Vec<(&'static str, Story)> {
-    stories![worker::many_jobs_due_at_once, retries::a_merchants_days]
+    stories![
+        worker::many_jobs_due_at_once,
+        retries::a_merchants_days,
+        subscriptions_by_hand::are_listed_and_shown,
+        subscriptions_by_hand::that_cannot_be_shown,
+        subscriptions_by_hand::are_cancelled,
+        subscriptions_by_hand::cancelled_by_many_at_once,
+        subscriptions_by_hand::that_was_declined,
+    ]
 }
 
 fn of_risk() -> Vec<(&'static str, Story)> {

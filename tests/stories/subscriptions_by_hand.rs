@@ -58,16 +58,13 @@ fn stable(world: &World, text: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-pub async fn are_listed_and_shown(engine: Engine) {
-    let world = World::new(engine).await;
-    assert_eq!(world.run(&["subscriptions", "list"]), "No such subscriptions.\n");
-    assert_eq!(json_of(&world, &["subscriptions", "list", "--json"]), json!({"subscriptions": [], "more": false}));
-
-    let first = subscribed(&world, "4111111111111111", monthly(), |_| ()).await;
+/// A paused one on a card of its own, and one with all that a plan can have, on the entity's card.
+async fn two(world: &World) -> (Value, Value) {
+    let first = subscribed(world, "4111111111111111", monthly(), |_| ()).await;
     let plan = json!({"plan_name": "Box", "cycle_type": "WEEKLY", "cycle_interval": 2, "subscription_end_type": "CYCLE",
         "max_cycle_count": 12, "has_trial_period": true, "trial_period_duration_type": "DAYS", "trial_period_duration": 14,
         "has_discount": true, "discount_percentage": 10, "discount_duration": 3});
-    let second = subscribed(&world, "4111111111111111", plan, |body| {
+    let second = subscribed(world, "4111111111111111", plan, |body| {
         body["time_zone"] = json!("Asia/Tokyo");
         body["payment_method"] = json!({"type": "scheme", "stored_payment_method_id": world.token});
         body.as_object_mut().unwrap().remove("card");
@@ -79,6 +76,15 @@ pub async fn are_listed_and_shown(engine: Engine) {
     let mut declined = world.card_charge("4000000000000002");
     declined["subscription"] = monthly();
     assert_eq!(world.post("subscription/payment", &declined).await.1["success"], false);
+    (first, second)
+}
+
+pub async fn are_listed_and_shown(engine: Engine) {
+    let world = World::new(engine).await;
+    assert_eq!(world.run(&["subscriptions", "list"]), "No such subscriptions.\n");
+    assert_eq!(json_of(&world, &["subscriptions", "list", "--json"]), json!({"subscriptions": [], "more": false}));
+
+    let (first, second) = two(&world).await;
     let other = world.other_entity();
 
     let list = |more: &[&str]| world.run(&[&["subscriptions", "list"][..], more].concat());
@@ -253,7 +259,10 @@ pub async fn that_was_declined(engine: Engine) {
         tries += 1;
         assert!(tries < 200, "{:#}", shown());
     }
-    assert_eq!(ids(&json_of(&world, &["subscriptions", "list", "--status", "PAST_DUE", "--json"])), [one.clone()]);
+    assert_eq!(
+        ids(&json_of(&world, &["subscriptions", "list", "--status", "PAST_DUE", "--json"])),
+        std::slice::from_ref(&one)
+    );
     assert_eq!(shown()["declines"], 1);
     insta::assert_snapshot!(stable(&world, &world.run(&["subscriptions", "show", &one])), @r"
     <id>  PAST_DUE  月額プラン
