@@ -141,7 +141,8 @@ pub fn refused(read: &Subscription, later: Millis) -> Stmt {
 pub fn step(read: &Subscription, after: &Subscription) -> Stmt {
     Stmt::new(
         "UPDATE subscriptions SET status = $4, period = $5, due_at = $6, token_id = $7, hopeless = $8, owned = $11 \
-         WHERE id = $1 AND status = $2 AND completed = $3 AND token_id = $9 AND COALESCE(due_at, -1) = COALESCE(CAST($10 AS BIGINT), -1)",
+         WHERE id = $1 AND status = $2 AND completed = $3 AND token_id = $9 \
+         AND COALESCE(due_at, -1) = COALESCE(CAST($10 AS BIGINT), -1)",
         args![
             read.id,
             read.status as i64,
@@ -246,7 +247,8 @@ pub async fn page(
     limit: i64,
 ) -> Result<Vec<Subscription>, Error> {
     let sql = select!(
-        "WHERE s.number < $1 AND s.status > 0 AND ($2 = '' OR s.merchant_id = $2) AND ($3 = 0 OR s.status = $3) \
+        "WHERE s.number < $1 AND s.status > 0 AND ($2 = '' OR s.merchant_id = $2) \
+         AND (CAST($3 AS BIGINT) = 0 OR s.status = $3) \
          ORDER BY s.number DESC LIMIT $4"
     );
     let status = status.map_or(0, |status| status as i64);

@@ -30,6 +30,7 @@ mod rules;
 mod schema;
 mod secrets;
 mod subscriptions;
+mod subscriptions_by_hand;
 mod threeds;
 mod tokens;
 mod wallet_tokens;
@@ -126,7 +127,15 @@ fn all() -> Vec<(&'static str, Story)> {
 }
 
 fn of_later() -> Vec<(&'static str, Story)> {
-    stories![worker::many_jobs_due_at_once, retries::a_merchants_days]
+    stories![
+        worker::many_jobs_due_at_once,
+        retries::a_merchants_days,
+        subscriptions_by_hand::are_listed_and_shown,
+        subscriptions_by_hand::that_cannot_be_shown,
+        subscriptions_by_hand::are_cancelled,
+        subscriptions_by_hand::cancelled_by_many_at_once,
+        subscriptions_by_hand::that_was_declined,
+    ]
 }
 
 fn of_risk() -> Vec<(&'static str, Story)> {
