@@ -4,10 +4,12 @@ use crate::acquirer::Acquirer;
 use crate::acquirer::faults::{Fault, Faulty};
 use crate::acquirer::updater::Updater;
 use crate::bins::Bins;
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 use crate::consent::{self, Connector};
-use crate::db::Db;
-use crate::directory::Directory;
+use crate::db::{Db, Stmt};
+use crate::directory::{Caller, Directory};
+use crate::error::Error;
+use crate::jobs::{self, Job};
 use crate::proxies::Proxies;
 use crate::random::Random;
 use crate::risk::Risk;
@@ -84,13 +86,50 @@ impl App {
         })
     }
 
+    /// How far this caller's time is ahead of real time, milliseconds: what its test clock was moved (contract section 7).
+    /// Nothing is read where there is no clock.
+    pub async fn ahead(&self, caller: Caller) -> Result<Millis, Error> {
+        if self.directory.has_clock(caller) { self.directory.ahead(caller.entity).await } else { Ok(0) }
+    }
+
+    /// The caller's time: the database's, and what its test clock is ahead. In it stands what its holds, links, 3-D Secure
+    /// time-outs, renewals and retention go by, and what callers see as a time.
+    pub async fn time(&self, caller: Caller) -> Result<Millis, Error> {
+        Ok(self.database_now() + self.ahead(caller).await?)
+    }
+
+    /// A job that the caller's test clock moves; `due` by the caller's time. Part of the write that calls for it.
+    pub fn later(&self, kind: jobs::Kind, subject: impl Into<[u8; 16]>, caller: Caller, due: Millis) -> Stmt {
+        if self.directory.has_clock(caller) {
+            jobs::enqueue_by_clock(kind, subject, caller.entity, due)
+        } else {
+            jobs::enqueue_moved(kind, subject, (!caller.live).then_some(caller.entity), due)
+        }
+    }
+
+    /// The same, in `ms` from now: no clock need be read for it.
+    pub fn after(&self, kind: jobs::Kind, subject: impl Into<[u8; 16]>, caller: Caller, ms: Millis) -> Stmt {
+        jobs::enqueue_moved(kind, subject, (!caller.live).then_some(caller.entity), self.database_now() + ms)
+    }
+
+    /// The job again, at `due` by the caller's time; guarded like [`Job::postpone`].
+    pub fn again(&self, job: &Job, caller: Caller, due: Millis) -> Stmt {
+        if self.directory.has_clock(caller) { job.postpone_by_clock(caller.entity, due) } else { job.postpone(due) }
+    }
+
+    /// When the caller's time says that the job was due: with a test clock it acts as of then, whenever it happens to run, so a
+    /// year at once ends as the same year day by day. `None` without a clock: it acts now.
+    pub async fn due(&self, job: &Job, caller: Caller) -> Result<Option<Millis>, Error> {
+        if self.directory.has_clock(caller) { job.due_by_clock(&self.db).await } else { Ok(None) }
+    }
+
     /// The database's time by our clock and the last measured distance.
     pub fn database_now(&self) -> i64 {
         self.clock.now() + self.database_ahead_ms.load(Ordering::Relaxed)
     }
 
     /// Measures the distance again.
-    pub async fn read_database_clock(&self) -> Result<(), crate::error::Error> {
+    pub async fn read_database_clock(&self) -> Result<(), Error> {
         let theirs = self.db.now().await?;
         self.database_ahead_ms.store(theirs - self.clock.now(), Ordering::Relaxed);
         Ok(())

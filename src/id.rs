@@ -32,6 +32,12 @@ macro_rules! id_type {
             }
         }
 
+        impl From<$name> for [u8; 16] {
+            fn from(id: $name) -> [u8; 16] {
+                id.0.into_bytes()
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.hyphenated().fmt(f)
@@ -74,6 +80,10 @@ id_type!(
 id_type!(
     /// A link to the hosted payment page.
     LinkId
+);
+id_type!(
+    /// A subscription (contract section 7).
+    SubscriptionId
 );
 
 /// One event that the merchant is told of: `evt_` and 32 hexadecimal digits, the `webhook-id` of each of its tries
@@ -141,11 +151,28 @@ impl TransactionId {
     pub fn new(now: Millis, random: &Random) -> TransactionId {
         TransactionId(by_time(now, random))
     }
+
+    /// When it was made, by real time: a test clock moves no ids.
+    pub fn made_at(self) -> Millis {
+        let mut millis = [0; 8];
+        millis[2..].copy_from_slice(&self.0.as_bytes()[..6]);
+        Millis::from_be_bytes(millis)
+    }
 }
 
 impl LinkId {
     pub fn new(now: Millis, random: &Random) -> LinkId {
         LinkId(by_time(now, random))
+    }
+}
+
+impl SubscriptionId {
+    pub fn from_array(bytes: [u8; 16]) -> SubscriptionId {
+        SubscriptionId(Uuid::from_bytes(bytes))
+    }
+
+    pub fn new(now: Millis, random: &Random) -> SubscriptionId {
+        SubscriptionId(by_time(now, random))
     }
 }
 

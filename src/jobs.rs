@@ -6,7 +6,7 @@
 use crate::clock::Millis;
 use crate::db::{Db, Row, Stmt, Written, args};
 use crate::error::Error;
-use crate::id::{EventId, TransactionId};
+use crate::id::{EntityId, EventId, TransactionId};
 use std::collections::BTreeMap;
 
 /// The values stand in the database: never change one.
@@ -22,9 +22,11 @@ pub enum Kind {
     Deliver = 4,
     /// A cardholder's time to authenticate is over.
     Abandon = 5,
+    /// A subscription's cycle, or its next try, is due.
+    Renew = 6,
 }
 
-pub const KINDS: [Kind; 5] = [Kind::Recover, Kind::Lapse, Kind::Release, Kind::Deliver, Kind::Abandon];
+pub const KINDS: [Kind; 6] = [Kind::Recover, Kind::Lapse, Kind::Release, Kind::Deliver, Kind::Abandon, Kind::Renew];
 
 impl Kind {
     /// The label of metrics and log lines.
@@ -35,6 +37,7 @@ impl Kind {
             Kind::Release => "release",
             Kind::Deliver => "deliver",
             Kind::Abandon => "abandon",
+            Kind::Renew => "renew",
         }
     }
 }
@@ -52,13 +55,30 @@ pub struct Job {
     pub attempts: i64,
 }
 
-/// Part of the write that calls for it. A job of the kind for the same subject that exists is brought forward.
-pub fn enqueue(kind: Kind, subject: TransactionId, due_at: Millis) -> Stmt {
+/// Part of the write that calls for it, on real time. A job of the kind for the same subject that exists is brought forward.
+pub fn enqueue(kind: Kind, subject: impl Into<[u8; 16]>, due_at: Millis) -> Stmt {
+    enqueue_moved(kind, subject, None, due_at)
+}
+
+/// The same, of a job that a test clock moves: its entity's. `due_at` is real time.
+pub fn enqueue_moved(kind: Kind, subject: impl Into<[u8; 16]>, clock: Option<EntityId>, due_at: Millis) -> Stmt {
     Stmt::new(
-        "INSERT INTO jobs (kind, subject, due_at, run_at, attempts) VALUES ($1, $2, $3, $3, 0) \
-         ON CONFLICT (kind, subject) DO UPDATE SET due_at = $3, run_at = $3",
-        args![kind as i64, subject, due_at],
+        "INSERT INTO jobs (kind, subject, clock, due_at, run_at, attempts) VALUES ($1, $2, $3, $4, $4, 0) \
+         ON CONFLICT (kind, subject) DO UPDATE SET due_at = $4, run_at = $4",
+        args![kind as i64, subject.into(), clock, due_at],
     )
+}
+
+/// The same, due when the entity's test clock shows `due`. A clock that is being moved is waited for, and read after that.
+pub fn enqueue_by_clock(kind: Kind, subject: impl Into<[u8; 16]>, clock: EntityId, due: Millis) -> Stmt {
+    Stmt::new(
+        "INSERT INTO jobs (kind, subject, clock, due_at, run_at, attempts) \
+         SELECT CAST($1 AS BIGINT), CAST($2 AS {bytes}), c.entity_id, $4 - c.ahead_ms, $4 - c.ahead_ms, 0 \
+         FROM test_clocks AS c WHERE c.entity_id = $3 {for_share} \
+         ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, run_at = excluded.run_at",
+        args![kind as i64, subject.into(), clock, due],
+    )
+    .exactly(1)
 }
 
 /// An event's delivery, in the lane of its receiver. One that is on its way just now is fenced off, so that it cannot end what
@@ -72,11 +92,15 @@ pub fn enqueue_delivery(event: EventId, lane: &str, due_at: Millis) -> Stmt {
 }
 
 /// Part of a write after which there is nothing left to do.
-pub fn remove(kind: Kind, subject: TransactionId) -> Stmt {
-    Stmt::new("DELETE FROM jobs WHERE kind = $1 AND subject = $2", args![kind as i64, subject])
+pub fn remove(kind: Kind, subject: impl Into<[u8; 16]>) -> Stmt {
+    Stmt::new("DELETE FROM jobs WHERE kind = $1 AND subject = $2", args![kind as i64, subject.into()])
 }
 
 impl Job {
+    pub fn subject(&self) -> [u8; 16] {
+        self.subject
+    }
+
     pub fn transaction(&self) -> TransactionId {
         TransactionId::from_array(self.subject)
     }
@@ -99,6 +123,26 @@ impl Job {
             args![self.number, self.attempts, self.kind as i64, self.subject, due_at],
         )
         .exactly(1)
+    }
+
+    /// Again when the entity's test clock shows `due`; a clock that is being moved is waited for.
+    pub fn postpone_by_clock(&self, clock: EntityId, due: Millis) -> Stmt {
+        Stmt::new(
+            "UPDATE jobs SET due_at = $5 - c.ahead_ms, run_at = $5 - c.ahead_ms \
+             FROM (SELECT ahead_ms FROM test_clocks WHERE entity_id = $6 {for_share}) AS c \
+             WHERE number = $1 AND attempts = $2 AND kind = $3 AND subject = $4",
+            args![self.number, self.attempts, self.kind as i64, self.subject, due, clock],
+        )
+        .exactly(1)
+    }
+
+    /// When its entity's test clock shows or showed that it was due, also while an advance moves both: the write that moves
+    /// them is one. `None` for a job that no test clock has moved, or that is no longer this worker's.
+    pub async fn due_by_clock(&self, db: &Db) -> Result<Option<Millis>, Error> {
+        let sql = "SELECT j.due_at + c.ahead_ms FROM jobs AS j JOIN test_clocks AS c ON c.entity_id = j.clock \
+                   WHERE j.number = $1 AND j.attempts = $2 AND j.kind = $3 AND j.subject = $4";
+        let rows = db.rows(sql, args![self.number, self.attempts, self.kind as i64, self.subject]).await?;
+        rows.first().map(|row| row.int(0)).transpose()
     }
 
     /// A guard for writes that neither end nor postpone it.

@@ -9,6 +9,8 @@ pub mod page;
 pub mod pay;
 // What every flow is given.
 pub mod app;
+// What was agreed for later, and when that is.
+pub mod subscription;
 // May it go on? Is it the cardholder? Does the account's holder agree? What does a wallet's token hold?
 pub mod consent;
 pub mod risk;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The lower the rank, the deeper the layer; a module imports its own rank's modules only where the list says so.
-const RANKS: [(&str, u32); 36] = [
+const RANKS: [(&str, u32); 37] = [
     ("address", 0),
     ("card", 0),
     ("clock", 0),
@@ -30,6 +30,7 @@ const RANKS: [(&str, u32); 36] = [
     ("acquirer", 3),
     ("webhook", 4),
     ("risk", 4),
+    ("subscription", 4),
     ("threeds", 4),
     ("consent", 4),
     ("wallet", 4),

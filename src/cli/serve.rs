@@ -203,6 +203,8 @@ async fn make_sandbox(app: &App) -> Result<(NewMerchant, TokenId), Error> {
         reason: Reason::Unscheduled,
         merchant_txn_ref: None,
         details: Details::default(),
+        subscription: None,
+        at: None,
         claim: None,
         request_id: id::request_id(app.clock.now(), &app.random),
         fault: None,

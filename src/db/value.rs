@@ -1,7 +1,7 @@
 //! What goes into and comes out of a statement.
 
 use crate::error::Error;
-use crate::id::{EntityId, EventId, LinkId, TokenId, TransactionId};
+use crate::id::{EntityId, EventId, LinkId, SubscriptionId, TokenId, TransactionId};
 use std::fmt;
 
 #[derive(Clone, PartialEq)]
@@ -95,6 +95,12 @@ impl From<EntityId> for Value {
 
 impl From<LinkId> for Value {
     fn from(id: LinkId) -> Value {
+        Value::Bytes(id.as_bytes().to_vec())
+    }
+}
+
+impl From<SubscriptionId> for Value {
+    fn from(id: SubscriptionId) -> Value {
         Value::Bytes(id.as_bytes().to_vec())
     }
 }

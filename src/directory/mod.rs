@@ -1,6 +1,7 @@
 //! Who may call: entities, their merchants and key pairs. The whole directory is small and stands in memory; every
 //! process reads it again within a second of a change ([`REFRESH_MS`]), so a revoked key is revoked everywhere.
 
+mod clocks;
 pub mod look;
 mod merchant;
 mod policy;
@@ -20,7 +21,7 @@ use crate::rate::{Bucket, Limit};
 use crate::vault::{Bound, Owner, Vault};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::sync::{Arc, RwLock};
 
@@ -50,6 +51,8 @@ struct Snapshot {
     /// By the digest of the API key and of the secret key: both open the first gate.
     pairs: HashMap<[u8; 32], Arc<KeyPair>>,
     any_live: bool,
+    /// The entities with a test clock.
+    clocks: HashSet<EntityId>,
 }
 
 #[derive(Clone)]
@@ -117,6 +120,7 @@ impl Directory {
                 vec![],
             )
             .await?;
+        next.clocks = self.clocks().await?;
         let before = self.snapshot();
         for row in keys {
             let caller = Caller { entity: entity(&row, 0)?, live: row.bool(1)? };

@@ -4,7 +4,7 @@ use super::answer::About;
 use super::call::{Call, Posted};
 use super::flow::{Begun, Steering, body_text, check_headers, claim, detached};
 use super::source::{self, Named};
-use super::{fields, shape};
+use super::{fields, plan, shape};
 use crate::acquirer::{Initiator, Reason};
 use crate::app::App;
 use crate::card::{Card, Cvc, Expiry, Pan, PanError, contains_any_number, contains_number, known_path};
@@ -43,9 +43,16 @@ pub async fn store_card(State(app): State<App>, posted: Posted) -> Response {
     run(app, posted, Purpose::StoreCard, "tokens").await
 }
 
+pub async fn subscribe(State(app): State<App>, posted: Posted) -> Response {
+    run(app, posted, Purpose::Subscription, "subscription/payment").await
+}
+
 async fn run(app: App, posted: Posted, purpose: Purpose, endpoint: &'static str) -> Response {
     let about = About {
-        transaction_type: Some(if purpose == Purpose::Purchase { "CAPTURE" } else { "PRE_AUTH" }),
+        transaction_type: Some(match purpose {
+            Purpose::Purchase | Purpose::Subscription => "CAPTURE",
+            Purpose::Authorization | Purpose::StoreCard => "PRE_AUTH",
+        }),
         merchant_txn_ref: posted
             .body
             .get("merchant_txn_ref")
@@ -76,8 +83,15 @@ fn short(text: &str) -> Option<&str> {
 /// flow itself.
 async fn begin(app: &App, posted: Posted, purpose: Purpose, endpoint: &'static str) -> Result<Begun, Error> {
     let Posted { call, body } = posted;
-    let table = if purpose == Purpose::StoreCard { fields::STORE } else { fields::CHARGE };
-    let checked = Checked::of(&call, table, &body, purpose, app.clock.now())?;
+    let table = match purpose {
+        Purpose::StoreCard => fields::STORE,
+        Purpose::Subscription => fields::SUBSCRIBE,
+        Purpose::Purchase | Purpose::Authorization => fields::CHARGE,
+    };
+    let mut terms = None;
+    let checked = Checked::of(&call, table, &body, purpose, app.clock.now(), |errors| {
+        terms = body.get("subscription").and_then(|plan| plan::terms(&body, plan, errors));
+    })?;
     let Some(merchant) = app.directory.merchant(call.caller, body_text(&body, "merchant_id")) else {
         return Ok(Begun::Forbidden);
     };
@@ -88,27 +102,40 @@ async fn begin(app: &App, posted: Posted, purpose: Purpose, endpoint: &'static s
     }
     let (mut request, source) = checked.into_request(call, merchant, purpose, body, claim)?;
     // Only a v2 caller has a browser that it can send to the issuer.
-    request.browser = endpoint.ends_with("v2").then(|| browser(&request.body));
-    charge(app, request, source).await.map(Begun::Answered)
+    let redirects = purpose == Purpose::Subscription || endpoint.ends_with("v2");
+    request.browser = redirects.then(|| browser(&request.body));
+    if let (Purpose::Subscription, Some(terms)) = (purpose, terms) {
+        plan::begin(app, &mut request, &source, terms)?;
+    }
+    charge(app, request, source.stored(purpose)).await.map(Begun::Answered)
 }
 
 /// What the fields say, before the merchant is known.
-struct Checked {
+pub(super) struct Checked {
     /// `Err(None)`: no card in the request.
-    pan: Result<Pan, Option<PanError>>,
+    pub(super) pan: Result<Pan, Option<PanError>>,
     cvc: Option<Cvc>,
     expiry: Option<Expiry>,
     /// A stored card or a wallet's token; `None`: a card, or what is left to other parts of the contract.
-    named: Option<Named>,
-    steering: Steering,
+    pub(super) named: Option<Named>,
+    pub(super) steering: Steering,
     /// ERR1001 or ERR1002, when nothing else is wrong.
-    only_fault: Option<Code>,
+    pub(super) only_fault: Option<Code>,
 }
 
 impl Checked {
-    fn of(call: &Call, table: &[shape::Field], body: &Node, purpose: Purpose, now: i64) -> Result<Checked, Error> {
+    /// `also`: what else is to be checked of this body.
+    pub(super) fn of(
+        call: &Call,
+        table: &[shape::Field],
+        body: &Node,
+        purpose: Purpose,
+        now: i64,
+        also: impl FnOnce(&mut Vec<FieldError>),
+    ) -> Result<Checked, Error> {
         let mut errors = Vec::new();
         shape::check(table, body, "", &mut errors);
+        also(&mut errors);
         let steering = check_headers(call, &mut errors);
         check_amount(body, &mut errors);
         check_urls(call, body, &mut errors);
@@ -134,7 +161,7 @@ impl Checked {
         }
     }
 
-    fn into_request(
+    pub(super) fn into_request(
         self,
         call: Call,
         merchant: Arc<Merchant>,
@@ -142,24 +169,11 @@ impl Checked {
         body: Node,
         claim: Option<Claim>,
     ) -> Result<(ChargeRequest, CardSource), Error> {
+        let money = money(&body, &merchant, purpose)?;
+        let steering = self.steering;
+        let source = self.source(&body)?;
         let method = body.get("payment_method");
         let word = |name| method.and_then(|method| method.get(name)).and_then(Node::text).unwrap_or_default();
-        let money = money(&body, &merchant, purpose)?;
-        let store = method.and_then(|method| method.get("store_payment_method")).and_then(Node::bool) == Some(true);
-        let token = method.and_then(|method| method.get("token"));
-        let source = match (self.named, self.pan, self.expiry) {
-            (Some(Named::Stored(token)), _, _) => CardSource::Token(token),
-            (Some(Named::Account(wallet)), _, _) => CardSource::Account { wallet, store },
-            (Some(Named::Wallet(wallet)), _, _) => {
-                CardSource::Wallet { wallet, token: token.cloned().unwrap_or(Node::Null), store }
-            }
-            (None, Ok(pan), Some(expiry)) => {
-                let name = body.get("card").map(|card| body_text(card, "name").to_owned()).unwrap_or_default();
-                let store = store || purpose == Purpose::StoreCard;
-                CardSource::Card { card: Card { pan, expiry, name }, cvc: self.cvc, store }
-            }
-            _ => return Err(Error::internal("a request without a source passed the checks")),
-        };
         let request = ChargeRequest {
             caller: call.caller,
             merchant,
@@ -167,20 +181,41 @@ impl Checked {
             money,
             initiator: if word("initiator") == "merchant" { Initiator::Merchant } else { Initiator::Customer },
             reason: match word("reason") {
+                "" if purpose == Purpose::Subscription => Reason::Recurring,
                 "recurring" => Reason::Recurring,
                 "installment" => Reason::Installment,
                 _ => Reason::Unscheduled,
             },
             merchant_txn_ref: body.get("merchant_txn_ref").and_then(Node::text_or_number).map(str::to_owned),
             details: details(&body, call.visited_ip),
+            subscription: None,
+            at: None,
             claim,
             request_id: call.request_id,
-            fault: self.steering.fault,
-            steer: self.steering.steer,
+            fault: steering.fault,
+            steer: steering.steer,
             browser: None,
             body,
         };
         Ok((request, source))
+    }
+
+    pub(super) fn source(self, body: &Node) -> Result<CardSource, Error> {
+        let method = body.get("payment_method");
+        let store = method.and_then(|method| method.get("store_payment_method")).and_then(Node::bool) == Some(true);
+        let token = method.and_then(|method| method.get("token"));
+        Ok(match (self.named, self.pan, self.expiry) {
+            (Some(Named::Stored(token)), _, _) => CardSource::Token(token),
+            (Some(Named::Account(wallet)), _, _) => CardSource::Account { wallet, store },
+            (Some(Named::Wallet(wallet)), _, _) => {
+                CardSource::Wallet { wallet, token: token.cloned().unwrap_or(Node::Null), store }
+            }
+            (None, Ok(pan), Some(expiry)) => {
+                let name = body.get("card").map(|card| body_text(card, "name").to_owned()).unwrap_or_default();
+                CardSource::Card { card: Card { pan, expiry, name }, cvc: self.cvc, store }
+            }
+            _ => return Err(Error::internal("a request without a source passed the checks")),
+        })
     }
 }
 
@@ -259,7 +294,8 @@ fn check_cvc(card: Option<&Node>, pan: Option<&Pan>, errors: &mut Vec<FieldError
 fn check_texts(body: &Node, pan: Option<&Pan>, errors: &mut Vec<FieldError>) {
     body.each_text("", &mut |path, text| {
         let own = path != "card.number" && pan.is_some_and(|pan| contains_number(text, pan));
-        let any = matches!(path, "card.name" | "notes") && contains_any_number(text);
+        let read = matches!(path, "card.name" | "notes" | "subscription.plan_name" | "subscription.plan_desc");
+        let any = read && contains_any_number(text);
         if own || any {
             let message = "This text contains a card number. Remove it: it would be stored in the clear.";
             errors.push(FieldError::new(known_path(path), "contains_card_number", message));
@@ -280,7 +316,7 @@ fn money(body: &Node, merchant: &Merchant, purpose: Purpose) -> Result<Money, Er
     Money::parse(amount, currency).map_err(|error| Error::field("amount", error.code(), error.message()))
 }
 
-fn details(body: &Node, visited_ip: String) -> Details {
+pub(super) fn details(body: &Node, visited_ip: String) -> Details {
     let text = |node: &Node, name: &str| Some(body_text(node, name)).filter(|text| !text.is_empty()).map(str::to_owned);
     let urls = body.get("return_url");
     let url = |name| urls.and_then(|urls| text(urls, name));

@@ -106,24 +106,77 @@ pub const BROWSER_INFO: &[Field] = &[
 pub const MERCHANT_ID: Field =
     required("merchant_id", Kind::Text { min: 1, max: 128 }, "One of the entity's merchant IDs: JP00000001.");
 
+const AMOUNT: Field = required("amount", Kind::Amount, "Major units, a number or a string: \"1000\" JPY is 1,000 yen.");
+const CURRENCY: Field = required("currency", Kind::Currency, "ISO 4217, enabled for the merchant.");
+const BILLING: Field = required("billing_address", Kind::Object(ADDRESS), "");
+const SHIPPING: Field = optional("shipping_address", Kind::Object(ADDRESS), "");
+const SOURCE_CARD: Field = optional(
+    "card",
+    Kind::Object(CARD),
+    "Exactly one source: this, payment_method.stored_payment_method_id, or payment_method.token.",
+);
+const METHOD: Field = optional("payment_method", Kind::Object(PAYMENT_METHOD), "");
+const REFERENCE: Field =
+    optional("merchant_txn_ref", Kind::TextOrNumber { max: 45 }, "The merchant's own reference; may repeat.");
+const CUSTOMER_IP: Field = optional("customer_ip", Kind::Ip, "");
+const ZONE: Field = optional("time_zone", Kind::TimeZone, "");
+const URLS: Field = optional("return_url", Kind::Object(RETURN_URL), "");
+const BROWSER: Field = optional("browser_info", Kind::Object(BROWSER_INFO), "");
+
 pub const CHARGE: &[Field] = &[
-    required("amount", Kind::Amount, "Major units, a number or a string: \"1000\" JPY is 1,000 yen."),
-    required("currency", Kind::Currency, "ISO 4217, enabled for the merchant."),
+    AMOUNT,
+    CURRENCY,
     MERCHANT_ID,
-    required("billing_address", Kind::Object(ADDRESS), ""),
-    optional("shipping_address", Kind::Object(ADDRESS), ""),
-    optional(
-        "card",
-        Kind::Object(CARD),
-        "Exactly one source: this, payment_method.stored_payment_method_id, or payment_method.token.",
-    ),
-    optional("payment_method", Kind::Object(PAYMENT_METHOD), ""),
-    optional("merchant_txn_ref", Kind::TextOrNumber { max: 45 }, "The merchant's own reference; may repeat."),
-    optional("customer_ip", Kind::Ip, ""),
-    optional("time_zone", Kind::TimeZone, ""),
-    optional("return_url", Kind::Object(RETURN_URL), ""),
-    optional("browser_info", Kind::Object(BROWSER_INFO), ""),
+    BILLING,
+    SHIPPING,
+    SOURCE_CARD,
+    METHOD,
+    REFERENCE,
+    CUSTOMER_IP,
+    ZONE,
+    URLS,
+    BROWSER,
 ];
+
+pub const PLAN: &[Field] = &[
+    required("plan_name", Kind::Text { min: 1, max: 128 }, ""),
+    optional("plan_desc", Kind::Text { min: 0, max: 255 }, ""),
+    required("cycle_type", Kind::OneOf(&["DAYS", "WEEKLY", "MONTHLY", "YEARLY"]), "The unit of a cycle's length."),
+    required("cycle_interval", Kind::Digits { min: 1, max: 3 }, "How many of them: 1 to 365."),
+    required("subscription_end_type", Kind::OneOf(&["CYCLE", "FOREVER", "DATE"]), "What ends it."),
+    optional("max_cycle_count", Kind::Scalar, "With CYCLE: after so many paid cycles, 1 to 9999."),
+    optional(
+        "end_date",
+        Kind::Text { min: 1, max: 64 },
+        "With DATE: no cycle that is due later is charged. 2027-03-31 (to the end of that day in time_zone) or \
+         2027-03-31T15:00:00Z.",
+    ),
+    optional("has_trial_period", Kind::Bool, "False by default; then the trial's other fields mean nothing."),
+    optional("trial_period_duration_type", Kind::Scalar, "With a trial: DAYS, WEEKLY or MONTHLY."),
+    optional("trial_period_duration", Kind::Scalar, "With a trial: 1 to 365."),
+    optional("has_discount", Kind::Bool, "False by default; then the discount's other fields mean nothing."),
+    optional("discount_percentage", Kind::Scalar, "With a discount: 1 to 100."),
+    optional("discount_duration", Kind::Scalar, "With a discount: of the first so many cycles, 1 to 9999."),
+];
+
+pub const SUBSCRIBE: &[Field] = &[
+    AMOUNT,
+    CURRENCY,
+    MERCHANT_ID,
+    BILLING,
+    SHIPPING,
+    SOURCE_CARD,
+    METHOD,
+    REFERENCE,
+    CUSTOMER_IP,
+    optional("time_zone", Kind::TimeZone, "Its wall-clock time is kept by the dates of the cycles; UTC by default."),
+    URLS,
+    BROWSER,
+    required("subscription", Kind::Object(PLAN), ""),
+];
+
+pub const NEW_METHOD: &[Field] =
+    &[SOURCE_CARD, METHOD, optional("billing_address", Kind::Object(ADDRESS), ""), CUSTOMER_IP];
 
 pub const STORE: &[Field] = &[
     MERCHANT_ID,

@@ -9,12 +9,14 @@ pub mod flow;
 pub mod follow;
 pub mod links;
 pub mod openapi;
+mod plan;
 pub mod query;
 pub mod rules;
 pub mod service;
 pub mod shape;
 mod source;
 pub mod status;
+pub mod subscriptions;
 pub mod tokens;
 pub mod webhooks;
 
@@ -54,6 +56,13 @@ pub fn router(app: App, probe: Probe) -> Router {
         .route("/server-to-server-interface/events", get(webhooks::feed))
         .route("/server-to-server-interface/transaction/status", get(status::by_reference))
         .route("/server-to-server-interface/transaction/status/{id}", get(status::by_id))
+        .route("/server-to-server-interface/subscription/payment", post(charge::subscribe))
+        .route("/server-to-server-interface/subscription/list", get(subscriptions::list))
+        .route("/server-to-server-interface/subscription/{id}", get(subscriptions::get))
+        .route("/server-to-server-interface/subscription/{id}/pause", post(subscriptions::pause))
+        .route("/server-to-server-interface/subscription/{id}/resume", post(subscriptions::resume))
+        .route("/server-to-server-interface/subscription/{id}/cancel", post(subscriptions::cancel))
+        .route("/server-to-server-interface/subscription/{id}/payment-method", post(subscriptions::payment_method))
         .route("/server-to-server-interface/tokens", get(tokens::list).post(charge::store_card))
         .route("/server-to-server-interface/tokens/{id}", get(tokens::get).patch(tokens::change).delete(tokens::delete))
         .route("/server-to-server-interface/risk/rules", get(rules::list).post(rules::add))

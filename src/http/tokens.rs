@@ -49,11 +49,24 @@ pub async fn change(State(app): State<App>, id: IdInPath, posted: Posted) -> Res
     joined(&call, &about, flow.await)
 }
 
-pub async fn delete(State(app): State<App>, call: Call, id: IdInPath) -> Response {
+pub async fn delete(State(app): State<App>, call: Call, id: IdInPath, RawQuery(query): RawQuery) -> Response {
     let about = call.about();
     let caller = call.caller;
-    let flow = app.tasks.clone().spawn(async move { tokens::delete(&app, caller, token_id(id)?).await });
+    let flow = app.tasks.clone().spawn(async move {
+        let cancel = cancels(&Query::parse(query.as_deref()))?;
+        tokens::delete(&app, caller, token_id(id)?, cancel).await
+    });
     joined(&call, &about, flow.await)
+}
+
+/// Whether the subscriptions that use it are cancelled with it.
+fn cancels(query: &Query) -> Result<bool, Error> {
+    let mut errors = query.errors(&["cancel_subscriptions"]);
+    let word = query.get("cancel_subscriptions");
+    if !matches!(word, None | Some("true" | "false")) {
+        errors.push(FieldError::new("cancel_subscriptions", "format", "Send true or false."));
+    }
+    if errors.is_empty() { Ok(word == Some("true")) } else { Err(Error::fields(errors)) }
 }
 
 type Flow = Result<Result<TokenView, Error>, tokio::task::JoinError>;

@@ -214,6 +214,8 @@ fn request(shown: &Shown, payment: Payment, visitor: Visitor, request_id: &str) 
         merchant_txn_ref: link.details.merchant_txn_ref.clone(),
         body: body(&details),
         details,
+        subscription: None,
+        at: None,
         claim: None,
         request_id: request_id.to_owned(),
         fault: None,

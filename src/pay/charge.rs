@@ -8,13 +8,15 @@ use super::instrument::{self, Instrument};
 use super::means::Means;
 use super::outcome::{self, Flow};
 use super::refusal::Refusal;
+use super::subscribed::Known;
 use super::tokens::{self, StoredCard};
 use super::transaction::{Details, Kind, Source, State, Transaction, Waits};
-use super::{Answer, links, store, waiting, wallet};
+use super::{Answer, links, store, subscribe, waiting, wallet};
 use crate::acquirer::faults::Fault;
 use crate::acquirer::{Acquirer, Initiator, Reason};
 use crate::app::App;
 use crate::card::{Card, Cvc, Scheme};
+use crate::clock::Millis;
 use crate::codes::Code;
 use crate::db::Written;
 use crate::directory::{Caller, Merchant};
@@ -38,6 +40,18 @@ pub enum Purpose {
     Authorization,
     /// Stores a card; the answer shows the token instead of the transaction.
     StoreCard,
+    /// The first cycle of a subscription, or a verification where nothing is to be paid yet; the answer shows the subscription.
+    Subscription,
+}
+
+impl Purpose {
+    pub fn kind(self, money: Money) -> Kind {
+        match self {
+            Purpose::Purchase => Kind::Capture,
+            Purpose::Subscription if money.minor > 0 => Kind::Capture,
+            Purpose::Authorization | Purpose::StoreCard | Purpose::Subscription => Kind::PreAuth,
+        }
+    }
 }
 
 pub enum CardSource {
@@ -61,6 +75,33 @@ pub enum CardSource {
     },
 }
 
+impl CardSource {
+    /// What every charge of this purpose stores: whoever stores a card wants it, and a subscription needs one.
+    #[must_use]
+    pub fn stored(self, purpose: Purpose) -> CardSource {
+        if !matches!(purpose, Purpose::StoreCard | Purpose::Subscription) {
+            return self;
+        }
+        let store = true;
+        match self {
+            CardSource::Card { card, cvc, .. } => CardSource::Card { card, cvc, store },
+            CardSource::Account { wallet, .. } => CardSource::Account { wallet, store },
+            CardSource::Wallet { wallet, token, .. } => CardSource::Wallet { wallet, token, store },
+            CardSource::Token(id) => CardSource::Token(id),
+        }
+    }
+
+    /// Whether the merchant asked for the token.
+    pub fn stores(&self) -> bool {
+        match self {
+            CardSource::Card { store, .. } | CardSource::Account { store, .. } | CardSource::Wallet { store, .. } => {
+                *store
+            }
+            CardSource::Token(_) => true,
+        }
+    }
+}
+
 pub struct ChargeRequest {
     pub caller: Caller,
     pub merchant: Arc<Merchant>,
@@ -70,6 +111,10 @@ pub struct ChargeRequest {
     pub reason: Reason,
     pub merchant_txn_ref: Option<String>,
     pub details: Details,
+    /// The subscription that it belongs to, as it was read, or as it will begin.
+    pub subscription: Option<Box<Known>>,
+    /// When it was due, where it is made as of then; else now.
+    pub at: Option<Millis>,
     pub claim: Option<Claim>,
     pub request_id: String,
     /// What the sandbox's line does to this request's message.
@@ -149,6 +194,7 @@ async fn begin(
     }
     let verdict = judged(app, request, &instrument.means, ip).await?;
     let mut intent = draft(app, request, instrument, acquirer);
+    subscribe::agree(request, &mut intent)?;
     intent.details.risk = verdict.note.kept();
     let code = match verdict.code {
         Some(code) => Some(code),
@@ -173,7 +219,8 @@ async fn begin(
     let claim = request.claim.as_ref();
     // A number that its issuer does not confirm was tried as one that it declines.
     let refused = intent.details.three_d_secure.as_ref().is_some_and(Authenticated::refuses);
-    let rows = if refused { instrument.counts_as_declined(app, &intent) } else { Vec::new() };
+    let mut rows = if refused { instrument.counts_as_declined(app, &intent) } else { Vec::new() };
+    rows.extend(subscribe::refused(app, request, &intent));
     let (merchant, request_id) = (&request.merchant, request.request_id.as_str());
     let refusal = Refusal { app, merchant, request_id, claim, parent: None, rows };
     Ok(refusal.record(intent, code).await?.map_or(Begun::KeyTaken, Begun::Refused))
@@ -265,6 +312,7 @@ async fn write_intent(
     if let Some(from) = &instrument.wallet {
         writes.push(from.once.insert());
     }
+    writes.extend(subscribe::begun(request, instrument, &intent)?);
     let link_at = request.details.link.map(|link| {
         writes.extend(links::begin(link, intent.id, app.database_now()));
         writes.len() - 2
@@ -307,7 +355,7 @@ async fn write_intent(
     }
 }
 
-fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument, acquirer: &dyn Acquirer) -> Transaction {
+pub fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument, acquirer: &dyn Acquirer) -> Transaction {
     let now = app.clock.now();
     let stored = instrument.stored.as_ref();
     let mut details = request.details.clone();
@@ -318,9 +366,9 @@ fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument, acquirer: 
         reference: 0,
         caller: request.caller,
         merchant_id: request.merchant.id.clone(),
-        kind: if request.purpose == Purpose::Purchase { Kind::Capture } else { Kind::PreAuth },
+        kind: request.purpose.kind(request.money),
         state: State::Pending,
-        created_at: now,
+        created_at: request.at.unwrap_or(now),
         settle_after: Some(outcome::settle_after(app, acquirer.abilities().deadline_ms)),
         money: request.money,
         merchant_txn_ref: request.merchant_txn_ref.clone(),

@@ -1,7 +1,8 @@
 //! The transaction envelope (contract section 3): the same keys in the same order as the public samples.
 
 use super::Answer;
-use super::transaction::{Address, Kind, Source, State, Transaction};
+use super::subscribed::SubscriptionDetails;
+use super::transaction::{Address, Kind, ReturnUrl, Source, State, Transaction};
 use crate::clock::timestamp;
 use crate::codes::Code;
 use crate::directory::Merchant;
@@ -32,6 +33,9 @@ pub struct Envelope {
     pub device_details: Option<DeviceDetails>,
     pub payment_details: PaymentDetails,
     pub transaction_details: TransactionDetails,
+    /// Where the charge belongs to a subscription that has begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscription_details: Option<SubscriptionDetails>,
     #[serde(rename = "risk-details", skip_serializing_if = "Option::is_none")]
     pub risk_details_hyphen: Option<RiskDetails>,
     /// The underscore is a status answer's spelling.
@@ -93,6 +97,16 @@ pub struct ReturnUrlDetails {
     pub webhook_url: Option<String>,
     pub success_url: Option<String>,
     pub decline_url: Option<String>,
+}
+
+impl ReturnUrlDetails {
+    pub fn of(urls: &ReturnUrl) -> ReturnUrlDetails {
+        ReturnUrlDetails {
+            webhook_url: urls.webhook_url.clone(),
+            success_url: urls.success_url.clone(),
+            decline_url: urls.decline_url.clone(),
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -199,6 +213,16 @@ impl From<FieldError> for WrongField {
 
 /// The answer to a charge, capture, refund or void: approved, declined, refused or without a known result.
 pub fn answer(transaction: &Transaction, merchant: &Merchant, request_id: &str) -> Answer {
+    answer_with(transaction, merchant, request_id, None)
+}
+
+/// The same with the subscription that it belongs to.
+pub fn answer_with(
+    transaction: &Transaction,
+    merchant: &Merchant,
+    request_id: &str,
+    subscription: Option<SubscriptionDetails>,
+) -> Answer {
     let code = transaction.code.unwrap_or(Code::Err0500);
     let status = code.meaning().http_status;
     let mut envelope = envelope(transaction, merchant, status);
@@ -206,21 +230,18 @@ pub fn answer(transaction: &Transaction, merchant: &Merchant, request_id: &str) 
         envelope.merchant_details.billing_details = Some(billing_details(transaction));
         envelope.risk_details_hyphen = Some(risk_details(transaction));
     }
+    envelope.subscription_details = subscription;
     envelope.request_id = (!code.is_info()).then(|| request_id.to_owned());
     Answer::new(status, serde_json::to_string(&envelope).unwrap_or_default())
 }
 
 /// What a webhook says of a final result (contract section 9).
-pub fn told(transaction: &Transaction, merchant: &Merchant) -> String {
+pub fn told(transaction: &Transaction, merchant: &Merchant, subscription: Option<SubscriptionDetails>) -> String {
     let status = transaction.code.unwrap_or(Code::Err0500).meaning().http_status;
     let mut envelope = envelope(transaction, merchant, status);
     envelope.device_details = envelope.merchant_details.device_details.take();
-    let urls = &transaction.details.return_url;
-    envelope.return_url_details = Some(ReturnUrlDetails {
-        webhook_url: urls.webhook_url.clone(),
-        success_url: urls.success_url.clone(),
-        decline_url: urls.decline_url.clone(),
-    });
+    envelope.return_url_details = Some(ReturnUrlDetails::of(&transaction.details.return_url));
+    envelope.subscription_details = subscription;
     if transaction.is_charge() {
         envelope.merchant_details.billing_details = Some(billing_details(transaction));
         envelope.risk_details_hyphen = Some(risk_details(transaction));
@@ -302,6 +323,7 @@ fn envelope(transaction: &Transaction, merchant: &Merchant, status_code: u16) ->
             },
         },
         transaction_details: details(transaction),
+        subscription_details: None,
         risk_details_hyphen: None,
         risk_details: None,
         request_id: None,
@@ -341,7 +363,8 @@ pub fn details(transaction: &Transaction) -> TransactionDetails {
         // A token that is still to be made is told only with the approval that makes it.
         stored_payment_method_id: transaction
             .token
-            .filter(|_| transaction.source == Source::Token || transaction.state.succeeded()),
+            .filter(|_| transaction.source == Source::Token || transaction.state.succeeded())
+            .filter(|_| !transaction.details.subscription.as_ref().is_some_and(|share| share.owned)),
         billing_details: None,
         state: None,
         captured_amount: None,

@@ -4,8 +4,10 @@ use super::attempts;
 use super::charge::{CardSource, ChargeRequest, Purpose};
 use super::means::{Account, Means};
 use super::outcome::Extra;
+use super::subscribe;
 use super::tokens::{self, StoredCard};
-use super::transaction::{State, Transaction};
+use super::transaction::{Kind, State, Transaction};
+use super::updater;
 use super::wallet::{self, Device, FromWallet};
 use crate::acquirer::{self, Acquirer, Ask, Initiator, Operation, Outcome, StoredCredential};
 use crate::app::App;
@@ -16,6 +18,7 @@ use crate::error::{Error, FieldError};
 use crate::id::TokenId;
 use crate::json::Node;
 use crate::risk;
+use crate::subscription::rows::erase_unused;
 
 pub struct Instrument {
     pub means: Means,
@@ -53,16 +56,24 @@ pub async fn bring(app: &App, request: &ChargeRequest, source: CardSource) -> Re
             Ok(Instrument { means, cvc: None, wallet: None, stored: None, to_store })
         }
         CardSource::Token(id) => {
-            let stored = tokens::for_charge(app, request.caller, id, &request.merchant.id).await?;
+            let owner = request.details.subscription.as_ref().map(|share| share.id);
+            let stored = tokens::for_charge(app, request.caller, id, &request.merchant.id, owner).await?;
             let stored = stored.ok_or_else(|| Error::new(Code::Err1003))?;
-            let means = stored.open(&app.vault, request.caller)?;
+            let mut means = stored.open(&app.vault, request.caller)?;
+            if let (Means::Card(card), Some(at)) = (&mut means, request.at)
+                && let Some(newer) = updater::renewed_expiry(app, request.caller, card, id, at).await?
+            {
+                card.expiry = newer;
+            }
             if let Some(card) = means.card() {
                 refuse_own_number(&request.body, card)?;
             }
             if stored.device && request.initiator == Initiator::Customer {
                 return Err(Error::new(Code::Err1015));
             }
-            if request.initiator == Initiator::Merchant && stored.network_transaction_id.is_none() {
+            // A subscription's customer has agreed by its first charge.
+            let agreed = stored.network_transaction_id.is_some() || owner.is_some();
+            if request.initiator == Initiator::Merchant && !agreed {
                 return Err(Error::field(
                     "payment_method.initiator",
                     "first_charge_must_be_customer",
@@ -130,7 +141,8 @@ pub async fn send(
     let operation = match request.purpose {
         Purpose::Purchase => Operation::Purchase(ask),
         Purpose::Authorization => Operation::Authorize(ask),
-        Purpose::StoreCard => Operation::Verify(ask),
+        Purpose::Subscription if intent.kind == Kind::Capture => Operation::Purchase(ask),
+        Purpose::StoreCard | Purpose::Subscription => Operation::Verify(ask),
     };
     attempts::ask(app, acquirer, operation).await
 }
@@ -153,7 +165,7 @@ pub fn ended(app: &App, request: &ChargeRequest, instrument: &Instrument, after:
 
 fn approved(app: &App, request: &ChargeRequest, instrument: &Instrument, after: &Transaction) -> Result<Extra, Error> {
     let network = after.network_transaction_id.as_deref();
-    let rows = match (&instrument.stored, instrument.to_store) {
+    let mut rows = match (&instrument.stored, instrument.to_store) {
         (Some(stored), _) => stored.used(&request.merchant.id, network, app.clock.now()),
         (None, Some(id)) => tokens::insert(app, id, &instrument.means, instrument.device().is_some(), after)?,
         (None, None) => Vec::new(),
@@ -162,7 +174,10 @@ fn approved(app: &App, request: &ChargeRequest, instrument: &Instrument, after: 
         (Purpose::StoreCard, Some(token)) => {
             Some(tokens::stored_answer(app, request.caller, token, &instrument.means, after)?)
         }
+        (Purpose::Subscription, _) => Some(subscribe::answer(request, after)?),
         _ => None,
     };
+    // Behind the token that was made: the one that it takes the place of.
+    rows.extend(after.details.subscription.iter().filter(|share| share.owned).map(|share| erase_unused(share.id)));
     Ok(Extra { rows, answer })
 }

@@ -5,7 +5,7 @@ use super::attempts::{self, Answered, Reply};
 use super::idempotency::{self, Claim};
 use super::state::{Event, apply};
 use super::transaction::{Kind, State, Transaction};
-use super::{Answer, books, envelope, links, parent, store};
+use super::{Answer, books, envelope, links, parent, store, subscribe};
 use crate::acquirer::Outcome;
 use crate::app::App;
 use crate::codes::Code;
@@ -135,6 +135,7 @@ pub fn rows(
         rows.extend(books::entries(after, parent, app.clock.now()));
     }
     rows.extend(links::ended(after));
+    rows.extend(subscribe::ended(app, after));
     rows.extend(follow_up(app, merchant, after, parent));
     if after.state != State::NotSent {
         rows.extend(news(app, after, parent));
@@ -151,6 +152,7 @@ pub fn news(app: &App, after: &Transaction, parent: Option<&Transaction>) -> Vec
         transaction: after.id,
         first: parent.map_or(after.id, |parent| parent.parent.unwrap_or(parent.id)),
         url: after.details.return_url.webhook_url.as_deref(),
+        subscription: None,
         now,
         due_at: app.database_now(),
     })

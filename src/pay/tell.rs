@@ -1,13 +1,14 @@
 //! The merchant is told of a final result (contract section 9): the delivery's job. One try, then done or again by the
 //! schedule; the body is made of the transaction's row at each try, so no copy of it lies about.
 
-use super::{envelope, recover, store};
+use super::{envelope, recover, store, subscribed};
 use crate::app::App;
 use crate::clock::Millis;
 use crate::db::Written;
 use crate::error::Error;
 use crate::jobs::Job;
 use crate::random::Random;
+use crate::subscription::Status;
 use crate::webhook::courier::{Letter, Tried};
 use crate::webhook::sign::{self, Secret};
 use crate::webhook::{self, Delivery, Event};
@@ -81,13 +82,19 @@ pub struct Signed {
 }
 
 pub async fn signed(app: &App, event: &Event, secrets: &[Secret]) -> Result<(Signed, Option<String>), Error> {
-    let transaction = store::reread(&app.db, event.transaction).await?;
-    let transaction = transaction.ok_or_else(|| Error::internal("an event's transaction is gone"))?;
-    let merchant = recover::merchant(app, &transaction)?;
-    let body = envelope::told(&transaction, &merchant);
+    let (body, url) = match event.subscription {
+        Some((id, status)) => subscribed::told(app, id, Status::from_id(status)).await?,
+        None => {
+            let transaction = store::reread(&app.db, event.transaction).await?;
+            let transaction = transaction.ok_or_else(|| Error::internal("an event's transaction is gone"))?;
+            let merchant = recover::merchant(app, &transaction)?;
+            let subscription = subscribed::of_charge(app, &transaction).await?;
+            (envelope::told(&transaction, &merchant, subscription), transaction.details.return_url.webhook_url)
+        }
+    };
     let (id, timestamp_s) = (event.id.to_string(), app.clock.now() / 1_000);
     let signature = sign::header(secrets, &id, timestamp_s, &body);
-    Ok((Signed { id, timestamp_s, signature, body }, transaction.details.return_url.webhook_url))
+    Ok((Signed { id, timestamp_s, signature, body }, url))
 }
 
 async fn one_try(app: &App, event: &Event, secrets: &[Secret]) -> Result<Tried, Error> {

@@ -3,6 +3,7 @@
 use super::Answer;
 use super::means::{Account, Means};
 use super::store;
+use super::subscriptions;
 use super::transaction::Transaction;
 use crate::app::App;
 use crate::card::{Card, Expiry, Scheme};
@@ -11,7 +12,8 @@ use crate::codes::Code;
 use crate::db::{Row, Stmt, Value, Written, args};
 use crate::directory::Caller;
 use crate::error::Error;
-use crate::id::TokenId;
+use crate::id::{SubscriptionId, TokenId};
+use crate::subscription::{Status, Subscription, rows};
 use crate::threeds::Authenticated;
 use crate::vault::{Bound, Owner, Sealed, Vault};
 use serde::Serialize;
@@ -114,18 +116,20 @@ impl StoredCard {
     }
 }
 
-/// One read: the sealed card and what this merchant may do with it. `None` for every id that is not the caller's.
+/// One read: the sealed card and what this merchant may do with it. `None` for every id that is not the caller's, and for a
+/// card that was stored for another subscription than `owner` alone.
 pub async fn for_charge(
     app: &App,
     caller: Caller,
     id: TokenId,
     merchant_id: &str,
+    owner: Option<SubscriptionId>,
 ) -> Result<Option<StoredCard>, Error> {
     let sql = "SELECT t.key_id, t.wrapped_key, t.sealed, t.exp_month, t.exp_year, t.name, t.last_used_at, \
                s.network_transaction_id, t.authenticated, t.device, t.scheme FROM tokens t \
                LEFT JOIN stored_credentials s ON s.token_id = t.id AND s.merchant_id = $4 \
-               WHERE t.id = $1 AND t.entity_id = $2 AND t.live = $3";
-    let rows = app.db.rows(sql, args![id, caller.entity, caller.live, merchant_id]).await?;
+               WHERE t.id = $1 AND t.entity_id = $2 AND t.live = $3 AND (t.owner IS NULL OR t.owner = $5)";
+    let rows = app.db.rows(sql, args![id, caller.entity, caller.live, merchant_id, owner]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let sealed =
         Sealed { key_id: row.int(0)?, wrapped_key: row.bytes(1)?.to_vec(), ciphertext: row.bytes(2)?.to_vec() };
@@ -161,8 +165,8 @@ pub fn insert(app: &App, id: TokenId, means: &Means, device: bool, charge: &Tran
     let (sealed, expiry) = (means.seal(app, &bound(caller, id))?, means.expiry());
     let mut writes = vec![Stmt::new(
         "INSERT INTO tokens (id, entity_id, live, scheme, masked, name, exp_month, exp_year, fingerprint, key_id, \
-         wrapped_key, sealed, merchant_txn_ref, created_at, last_used_at, authenticated, device) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+         wrapped_key, sealed, merchant_txn_ref, created_at, last_used_at, authenticated, device, owner) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
         args![
             id,
             caller.entity,
@@ -180,7 +184,8 @@ pub fn insert(app: &App, id: TokenId, means: &Means, device: bool, charge: &Tran
             charge.created_at,
             charge.created_at,
             charge.details.three_d_secure.as_ref().is_some_and(Authenticated::proves),
-            device
+            device,
+            charge.details.subscription.as_ref().filter(|share| share.owned).map(|share| share.id)
         ],
     )];
     if let Some(network) = &charge.network_transaction_id {
@@ -223,7 +228,7 @@ pub fn stored_answer(
 
 const VIEW: &str = "SELECT t.id, t.scheme, t.masked, t.name, t.exp_month, t.exp_year, t.fingerprint, t.created_at, \
      t.last_used_at, (SELECT COUNT(*) FROM stored_credentials s WHERE s.token_id = t.id), t.number FROM tokens t \
-     WHERE t.id = $1 AND t.entity_id = $2 AND t.live = $3";
+     WHERE t.id = $1 AND t.entity_id = $2 AND t.live = $3 AND t.owner IS NULL";
 
 pub async fn get(app: &App, caller: Caller, id: TokenId) -> Result<TokenView, Error> {
     let rows = app.db.rows(VIEW, args![id, caller.entity, caller.live]).await?;
@@ -245,7 +250,7 @@ macro_rules! list_sql {
         concat!(
             "SELECT t.id, t.scheme, t.masked, t.name, t.exp_month, t.exp_year, t.fingerprint, t.created_at, \
              t.last_used_at, (SELECT COUNT(*) FROM stored_credentials s WHERE s.token_id = t.id), t.number \
-             FROM tokens t WHERE t.entity_id = $1 AND t.live = $2 AND t.number < $3 ",
+             FROM tokens t WHERE t.entity_id = $1 AND t.live = $2 AND t.number < $3 AND t.owner IS NULL ",
             $narrowed,
             " ORDER BY t.number DESC LIMIT $4"
         )
@@ -286,7 +291,7 @@ pub struct Change {
 
 pub async fn change(app: &App, caller: Caller, id: TokenId, change: Change) -> Result<TokenView, Error> {
     let sql = "UPDATE tokens SET exp_month = COALESCE($4, exp_month), exp_year = COALESCE($5, exp_year), \
-               name = COALESCE($6, name) WHERE id = $1 AND entity_id = $2 AND live = $3";
+               name = COALESCE($6, name) WHERE id = $1 AND entity_id = $2 AND live = $3 AND owner IS NULL";
     let month = change.expiry.map(|expiry| i64::from(expiry.month));
     let year = change.expiry.map(|expiry| i64::from(expiry.year));
     let args = args![id, caller.entity, caller.live, month, year, change.name];
@@ -297,54 +302,56 @@ pub async fn change(app: &App, caller: Caller, id: TokenId, change: Change) -> R
     }
 }
 
-/// The acquirer is asked for a newer expiry of a token's card that is past at `now`; the token has it from then on, and `None`
-/// is told where there is none. A charge need not wait for a service that is out of order: that is `None` too.
-pub async fn renewed_expiry(
-    app: &App,
-    caller: Caller,
-    card: &Card,
-    token: TokenId,
-    now: Millis,
-) -> Result<Option<Expiry>, Error> {
-    let Some(updater) = app.updater(caller.live).filter(|_| card.expiry.is_past(now)) else { return Ok(None) };
-    let newer = match app.clock.within(updater.deadline_ms(), updater.newer(card)).await {
-        Some(Ok(newer)) => newer,
-        failed => {
-            let cause = failed.and_then(Result::err).map_or("no answer in time".to_owned(), |e| e.cause().to_owned());
-            tracing::error!(cause, %token, "the acquirer cannot be asked for a newer card");
-            None
-        }
-    };
-    // One that is past too would be declined like the old one.
-    let Some(newer) = newer.filter(|newer| !newer.is_past(now)) else { return Ok(None) };
-    let sql = "UPDATE tokens SET exp_month = $4, exp_year = $5 \
-               WHERE id = $1 AND entity_id = $2 AND live = $3 AND exp_month = $6 AND exp_year = $7";
-    let [(month, year), (old_month, old_year)] =
-        [newer, card.expiry].map(|expiry| (i64::from(expiry.month), i64::from(expiry.year)));
-    let args = args![token, caller.entity, caller.live, month, year, old_month, old_year];
-    if let Written::GuardFailed(_) = app.db.write(vec![Stmt::new(sql, args).exactly(1)]).await? {
-        // Changed meanwhile, by the merchant or another renewal of the same card: that stands. Or deleted.
-        let stored = for_charge(app, caller, token, "").await?;
-        return Ok(stored.map(|stored| stored.expiry).filter(|expiry| !expiry.is_past(now)));
-    }
-    Ok(Some(newer))
-}
-
 /// The card's own number, for checks of texts that come without it.
 pub async fn open(app: &App, caller: Caller, id: TokenId) -> Result<Means, Error> {
-    let stored = for_charge(app, caller, id, "").await?.ok_or_else(|| Error::new(Code::Err1003))?;
+    let stored = for_charge(app, caller, id, "", None).await?.ok_or_else(|| Error::new(Code::Err1003))?;
     stored.open(&app.vault, caller)
 }
 
+/// How often a delete looks again after a subscription that began or changed meanwhile.
+const RACES: usize = 8;
+
 /// The record goes with its own key: what was sealed cannot be opened again by anyone (contract section 6).
-pub async fn delete(app: &App, caller: Caller, id: TokenId) -> Result<TokenView, Error> {
+///
+/// # Errors
+/// ERR1005 while a live subscription uses it, unless those are to be cancelled in the same write.
+pub async fn delete(app: &App, caller: Caller, id: TokenId, cancel: bool) -> Result<TokenView, Error> {
     let token = get(app, caller, id).await?;
-    let sql = "DELETE FROM tokens WHERE id = $1 AND entity_id = $2 AND live = $3";
-    match app.db.write(vec![Stmt::new(sql, args![id, caller.entity, caller.live]).exactly(1)]).await? {
-        Written::Applied(_) => Ok(TokenView { status: "DELETED", ..token }),
-        Written::GuardFailed(_) => Err(Error::new(Code::Err1003)),
-        Written::Ambiguous => Err(Error::internal("the database was lost while a token was being deleted")),
+    // Whoever begins a subscription with it holds its row until that is written: the delete reads after them.
+    let hold = "UPDATE tokens SET last_used_at = last_used_at WHERE id = $1 AND entity_id = $2 AND live = $3 \
+                AND owner IS NULL";
+    let delete = "DELETE FROM tokens WHERE id = $1 AND NOT EXISTS \
+                  (SELECT 1 FROM subscriptions s WHERE s.token_id = $1 AND s.status < 4)";
+    for _ in 0..RACES {
+        let mut writes = vec![Stmt::new(hold, args![id, caller.entity, caller.live]).exactly(1)];
+        let using = rows::using(&app.db, id).await?;
+        if !using.is_empty() && (!cancel || using.iter().any(|one| one.status == Status::Starting)) {
+            return Err(in_use(&using));
+        }
+        for one in &using {
+            writes.extend(subscriptions::cancelled(app, one)?);
+        }
+        writes.push(Stmt::new(delete, args![id]).exactly(1));
+        match app.db.write(writes).await? {
+            Written::Applied(_) => {
+                app.nudge.notify_one();
+                return Ok(TokenView { status: "DELETED", ..token });
+            }
+            Written::GuardFailed(0) => return Err(Error::new(Code::Err1003)),
+            Written::GuardFailed(_) => {}
+            Written::Ambiguous => return Err(Error::internal("the database was lost while a token was being deleted")),
+        }
     }
+    Err(in_use(&rows::using(&app.db, id).await?))
+}
+
+fn in_use(using: &[Subscription]) -> Error {
+    let ids: Vec<String> = using.iter().map(|one| one.id.to_string()).collect();
+    let text = format!(
+        "Live subscriptions charge this card: {}. Cancel them first, or send cancel_subscriptions=true.",
+        ids.join(", ")
+    );
+    Error::new(Code::Err1005).with_detail(text)
 }
 
 fn bound(caller: Caller, id: TokenId) -> Bound {
@@ -373,7 +380,7 @@ fn card_out(name: &str, number: String, expiry: Expiry) -> super::envelope::Card
     super::envelope::CardOut { name, number, exp_month: expiry.month_text(), exp_year: expiry.year_text() }
 }
 
-fn expiry(row: &Row, column: usize) -> Result<Expiry, Error> {
+pub fn expiry(row: &Row, column: usize) -> Result<Expiry, Error> {
     store::expiry(row.int(column)?, row.int(column + 1)?).ok_or_else(|| Error::internal("an expiry is out of range"))
 }
 

@@ -9,6 +9,7 @@ use crate::directory::Caller;
 use crate::id::{LinkId, TokenId, TransactionId};
 use crate::money::Money;
 use crate::risk::Note;
+use crate::subscription::Share;
 use crate::threeds::Authenticated;
 use crate::wallet::Wallet;
 use serde::{Deserialize, Serialize};
@@ -216,6 +217,9 @@ pub struct Details {
     /// What it waits for, or has waited for: such a transaction's id was told before its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<Waits>,
+    /// What it is to a subscription.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<Share>,
     /// Why it has waited in vain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpaid: Option<Unpaid>,

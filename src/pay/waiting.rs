@@ -8,8 +8,9 @@ use super::instrument::Instrument;
 use super::means::{Account, Means};
 use super::recover::merchant;
 use super::state::{Event, apply};
+use super::subscribed::Known;
 use super::transaction::{Kind, Source, State, Step, Transaction, Unpaid, Waits};
-use super::{Answer, envelope, idempotency, outcome, store, tokens};
+use super::{Answer, envelope, idempotency, outcome, store, subscribe, tokens};
 use crate::app::App;
 use crate::card::Card;
 use crate::clock::Millis;
@@ -21,6 +22,7 @@ use crate::error::Error;
 use crate::id::TransactionId;
 use crate::jobs::{self, Job};
 use crate::json::Node;
+use crate::subscription::rows;
 use crate::threeds::Authenticated;
 use crate::vault::{Bound, Owner};
 use base64::Engine as _;
@@ -221,8 +223,9 @@ async fn go_on(
         return give_up(app, found, Unpaid::TokenGone, request_id, End::default()).await;
     };
     let settle_after = outcome::settle_after(app, acquirer.abilities().deadline_ms);
-    let intent = apply(&with_result(found, came.proof), Event::Resumed { settle_after })
+    let mut intent = apply(&with_result(found, came.proof), Event::Resumed { settle_after })
         .map_err(|_| Error::internal("a charge does not wait"))?;
+    let subscription = begins(app, &mut intent).await?;
     let mut writes = vec![store::update(found, &intent), store::note(&intent)?];
     if let Some(stored) = &instrument.stored {
         writes.push(tokens::still_there(stored.id, found.caller));
@@ -237,9 +240,20 @@ async fn go_on(
         // Never sent: if the intent is there after all, the sweep reverses it.
         Written::Ambiguous => return Err(Error::internal("the database was lost while an intent was being written")),
     }
-    let request = request(merchant(app, found)?, &intent, waits, request_id);
+    let mut request = request(merchant(app, found)?, &intent, waits, request_id);
+    request.subscription = subscription;
     charge::finish(app, &request, &instrument, &intent, acquirer.as_ref()).await?;
     current(app, found.id).await
+}
+
+/// The subscription that begins with it: now, not when it was asked for.
+async fn begins(app: &App, intent: &mut Transaction) -> Result<Option<Box<Known>>, Error> {
+    let Some(share) = &intent.details.subscription else { return Ok(None) };
+    let found = rows::find_any(&app.db, share.id).await?;
+    let subscription = found.ok_or_else(|| Error::internal("a waiting charge has lost its subscription"))?;
+    let now = app.clock.now() + app.ahead(intent.caller).await?;
+    subscribe::begin_now(&subscription, intent, now);
+    Ok(Some(Box::new(Known { subscription, charges: Vec::new() })))
 }
 
 /// The payment's own sealed card, and its token's row. `None`: the token was deleted meanwhile; a delete that came first
@@ -256,7 +270,7 @@ async fn instrument(
     }
     let stored = match (found.source, found.token) {
         (Source::Token, Some(token)) => {
-            let Some(stored) = tokens::for_charge(app, found.caller, token, &found.merchant_id).await? else {
+            let Some(stored) = tokens::for_charge(app, found.caller, token, &found.merchant_id, None).await? else {
                 return Ok(None);
             };
             Some(stored)
@@ -280,12 +294,18 @@ fn request(merchant: Arc<Merchant>, intent: &Transaction, waits: &Waits, request
     ChargeRequest {
         caller: intent.caller,
         merchant,
-        purpose: if intent.kind == Kind::Capture { Purpose::Purchase } else { Purpose::Authorization },
+        purpose: match intent.kind {
+            _ if intent.details.subscription.is_some() => Purpose::Subscription,
+            Kind::Capture => Purpose::Purchase,
+            _ => Purpose::Authorization,
+        },
         money: intent.money,
         initiator: intent.initiator,
         reason: waits.reason,
         merchant_txn_ref: intent.merchant_txn_ref.clone(),
         details: intent.details.clone(),
+        subscription: None,
+        at: None,
         claim: None,
         request_id: request_id.to_owned(),
         fault: waits.fault,

@@ -2,7 +2,7 @@
 //! what is due is taken, each kind up to its limit. Where the limit was reached more may be due, and the next look comes as
 //! soon as there is room. A job runs in a task of its own, so a bank that hangs holds up nobody else's.
 
-use super::{holds, recover, waiting};
+use super::{holds, recover, renew, waiting};
 use crate::app::App;
 use crate::error::Error;
 use crate::jobs::{self, Job, Kind};
@@ -18,7 +18,8 @@ const OWN_MS: i64 = 5_000;
 
 /// Which jobs, and how many of a kind one process works on at once; more wait in the table. Recovery has the most room: it is
 /// what a bank that hangs leaves behind, each job waiting for the bank's deadline.
-const TAKEN: [(Kind, u32); 4] = [(Kind::Recover, 256), (Kind::Lapse, 32), (Kind::Release, 32), (Kind::Abandon, 32)];
+const TAKEN: [(Kind, u32); 5] =
+    [(Kind::Recover, 256), (Kind::Lapse, 32), (Kind::Release, 32), (Kind::Abandon, 32), (Kind::Renew, 32)];
 
 /// The part of a kind's slots that must be free before it is looked at again within the second: leases are taken in groups.
 const GROUPS: u32 = 4;
@@ -109,6 +110,7 @@ async fn work(app: App, job: Job, _slot: OwnedSemaphorePermit) {
         Kind::Lapse => holds::lapse(&app, &job).await,
         Kind::Release => holds::release(&app, &job).await,
         Kind::Abandon => waiting::lapse(&app, &job).await,
+        Kind::Renew => renew::renew(&app, &job).await,
         Kind::Deliver => Err(Error::internal("deliveries are the teller's")),
     };
     if let Err(error) = done {

@@ -11,7 +11,7 @@ use crate::clock::Millis;
 use crate::db::{Db, Row, Stmt, Written, args};
 use crate::directory::Caller;
 use crate::error::Error;
-use crate::id::{EntityId, EventId, TransactionId};
+use crate::id::{EntityId, EventId, SubscriptionId, TransactionId};
 use crate::jobs;
 use crate::vault::Vault;
 use courier::Tried;
@@ -57,6 +57,8 @@ pub struct Event {
     pub transaction: TransactionId,
     /// The first charge of the transaction's family.
     pub first: TransactionId,
+    /// It tells of a subscription's change of state, to this value.
+    pub subscription: Option<(SubscriptionId, i64)>,
     pub created_at: Millis,
     pub delivery: Delivery,
     /// Of all runs of the schedule.
@@ -67,12 +69,13 @@ pub struct Event {
 
 macro_rules! columns {
     () => {
-        "e.number, e.id, e.entity_id, e.live, e.transaction_id, e.first_id, e.created_at, e.delivery, e.tries, e.step"
+        "e.number, e.id, e.entity_id, e.live, e.transaction_id, e.first_id, e.created_at, e.delivery, e.tries, e.step, \
+         e.subscription_id, e.subscription_status"
     };
 }
 
 /// How many columns [`event`] reads.
-const COLUMNS: usize = 10;
+const COLUMNS: usize = 12;
 
 fn event(row: &Row) -> Result<Event, Error> {
     let corrupt = || Error::internal("an event's row is not one that this version knows");
@@ -87,6 +90,7 @@ fn event(row: &Row) -> Result<Event, Error> {
         delivery: DELIVERIES.into_iter().find(|one| *one as i64 == delivery).ok_or_else(corrupt)?,
         tries: row.int(8)?,
         step: row.int(9)?,
+        subscription: row.opt_bytes(10)?.and_then(SubscriptionId::from_bytes).zip(row.opt_int(11)?),
     })
 }
 
@@ -97,19 +101,31 @@ pub struct News<'a> {
     pub transaction: TransactionId,
     pub first: TransactionId,
     pub url: Option<&'a str>,
+    /// A subscription's change of state that no charge brought, by the value of the new one; `transaction` is its first charge.
+    pub subscription: Option<(SubscriptionId, i64)>,
     /// Our clock, and the database's, which jobs run by.
     pub now: Millis,
     pub due_at: Millis,
 }
 
-/// Part of the write that makes a transaction's state final.
+/// Part of the write of what it tells of.
 pub fn record(news: &News<'_>) -> Vec<Stmt> {
     let lane = news.url.and_then(|url| guard::lane(news.caller, url));
     let delivery = if lane.is_some() { Delivery::Waiting } else { Delivery::None };
     let mut rows = vec![Stmt::new(
-        "INSERT INTO events (id, entity_id, live, transaction_id, first_id, created_at, delivery, tries, step) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0)",
-        args![news.id, news.caller.entity, news.caller.live, news.transaction, news.first, news.now, delivery as i64],
+        "INSERT INTO events (id, entity_id, live, transaction_id, first_id, created_at, delivery, tries, step, \
+         subscription_id, subscription_status) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, $8, $9)",
+        args![
+            news.id,
+            news.caller.entity,
+            news.caller.live,
+            news.transaction,
+            news.first,
+            news.now,
+            delivery as i64,
+            news.subscription.map(|(id, _)| id),
+            news.subscription.map(|(_, status)| status)
+        ],
     )];
     rows.extend(lane.map(|lane| jobs::enqueue_delivery(news.id, &lane, news.due_at)));
     rows

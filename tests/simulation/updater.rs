@@ -12,7 +12,8 @@ use fuda::directory::Caller;
 use fuda::error::Error;
 use fuda::id::{EntityId, TokenId};
 use fuda::pay::means::Means;
-use fuda::pay::tokens::{self, Change, renewed_expiry};
+use fuda::pay::tokens::{self, Change};
+use fuda::pay::updater::renewed_expiry;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -52,7 +53,7 @@ impl Updater for Service {
                 Says::This(expiry) => return Ok(*expiry),
                 Says::Silent => std::future::pending().await,
                 Says::Fails => return Err(Error::internal("the updater is away")),
-                Says::Meanwhile(None) => drop(tokens::delete(&self.app, self.caller, self.token).await?),
+                Says::Meanwhile(None) => drop(tokens::delete(&self.app, self.caller, self.token, false).await?),
                 Says::Meanwhile(expiry) => {
                     let change = Change { expiry: *expiry, name: None };
                     tokens::change(&self.app, self.caller, self.token, change).await?;

@@ -54,7 +54,9 @@ const OLDER: &str = "DROP INDEX transactions_by_parent; DROP INDEX transactions_
      DROP TABLE links; DROP TABLE link_tries; DROP TABLE merchant_logos; ALTER TABLE merchants DROP COLUMN page_accent; \
      ALTER TABLE merchants DROP COLUMN page_logo; ALTER TABLE merchants DROP COLUMN page_frames; \
      DROP TABLE wallets; DROP TABLE wallet_version; DROP TABLE wallet_tokens; ALTER TABLE tokens DROP COLUMN device; \
-     ALTER TABLE merchants DROP COLUMN retry_days; DELETE FROM fuda_schema WHERE version > 1";
+     ALTER TABLE merchants DROP COLUMN retry_days; \
+     DROP TABLE subscriptions; DROP TABLE subscription_charges; DROP INDEX tokens_by_owner; \
+     ALTER TABLE tokens DROP COLUMN owner; DELETE FROM fuda_schema WHERE version > 1";
 
 /// What an earlier version left goes on: its unknown payment is reversed, its hold can be captured, its money is in the
 /// ledger. On PostgreSQL the operator migrates, on SQLite a start does.

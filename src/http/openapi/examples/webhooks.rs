@@ -37,7 +37,7 @@ pub fn of(purchase: &Transaction) -> Option<Vec<(String, Value)>> {
     let mut purchase = purchase.clone();
     let url = Some("https://shop.example.jp/webhook".to_owned());
     purchase.details.return_url = ReturnUrl { webhook_url: url, ..ReturnUrl::default() };
-    let body = envelope::told(&purchase, &merchant(purchase.caller));
+    let body = envelope::told(&purchase, &merchant(purchase.caller), None);
     let seconds = MADE_AT / 1_000;
     // The secret of the public examples of Standard Webhooks.
     let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")?;

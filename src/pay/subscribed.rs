@@ -1,0 +1,297 @@
+//! What callers see of a subscription (contract section 7).
+
+use super::Answer;
+use super::envelope::{GatewayResponse, ReturnUrlDetails};
+use super::transaction::{Details, State, Transaction};
+use crate::app::App;
+use crate::clock::{Millis, timestamp};
+use crate::codes::Code;
+use crate::db::{Db, Row, args};
+use crate::directory::Caller;
+use crate::error::Error;
+use crate::id::{SubscriptionId, TransactionId};
+use crate::money::{Currency, Money};
+use crate::subscription::{End, Status, Subscription, rows};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// How many charges a subscription shows, the newest: by itself, and in a list.
+const CHARGES: i64 = 1_000;
+const CHARGES_IN_LIST: i64 = 20;
+
+/// The longest list page; a larger `limit` is refused.
+pub const LIST_LIMIT: i64 = 100;
+
+#[derive(Clone, Serialize, ToSchema)]
+pub struct SubscriptionDetails {
+    #[schema(value_type = String)]
+    pub id: SubscriptionId,
+    /// `CYCLE`, `FOREVER` or `DATE`.
+    pub r#type: &'static str,
+    /// Of the type `CYCLE`.
+    pub max_cycle_count: Option<i64>,
+    /// `ACTIVE`, `PAUSED`, `PAST_DUE`, `CANCELLED` or `EXPIRED` (all cycles are done).
+    pub status: &'static str,
+    pub completed_payment_cycle: i64,
+    /// `SUCCESSFUL` or `NOTSUCCESSFUL`; null before the first payment. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_payment_status: Option<Option<&'static str>>,
+    /// When a payment is due, or tried again; null after the end.
+    pub next_payment_date: Option<String>,
+    pub next_payment_cycle: Option<i64>,
+    pub subscription_plan_details: PlanDetails,
+    /// The payments in their order: the newest 1,000, in lists the newest 20.
+    pub subscription_transaction_details: Vec<ChargeDetails>,
+}
+
+#[derive(Clone, Serialize, ToSchema)]
+pub struct PlanDetails {
+    pub name: String,
+    pub desc: Option<String>,
+    /// `DAYS`, `WEEKLY`, `MONTHLY` or `YEARLY`.
+    pub billing_cycle_type: &'static str,
+    pub billing_cycle_interval: i64,
+    /// Of a cycle without discount, major units.
+    #[schema(value_type = f64, example = 1000)]
+    pub amount: Money,
+    pub ccy: &'static str,
+    /// A number; an empty text where there is no trial.
+    #[schema(value_type = Object)]
+    pub trial_period_duration: TrialDuration,
+    /// `NONE` where there is no trial.
+    pub trial_period_duration_type: &'static str,
+    pub plan_discount_percentage: Option<i64>,
+    /// How many of the first cycles.
+    pub plan_discount_duration: Option<i64>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub enum TrialDuration {
+    Units(i64),
+    None(&'static str),
+}
+
+#[derive(Clone, Serialize, ToSchema)]
+pub struct ChargeDetails {
+    #[schema(value_type = String)]
+    pub id: TransactionId,
+    pub r#ref: i64,
+    pub cycle: i64,
+    /// `SUCCESSFUL` or `NOTSUCCESSFUL`.
+    pub status: &'static str,
+    pub transaction_date: String,
+    #[schema(value_type = f64, example = 900)]
+    pub amount: Money,
+    pub ccy: &'static str,
+    /// `CAPTURED` or `DECLINED`.
+    pub event: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct SubscriptionList {
+    pub success: bool,
+    pub status_code: u16,
+    pub is_live: bool,
+    /// The newest first. The `cursor` of the next page is the last one's id.
+    pub subscription_details: Vec<SubscriptionDetails>,
+}
+
+/// One subscription, as it is, or as a change leaves it.
+#[derive(Serialize, ToSchema)]
+pub struct SubscriptionAnswer {
+    pub success: bool,
+    pub status_code: u16,
+    pub is_live: bool,
+    /// Changes only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway_response: Option<GatewayResponse>,
+    /// Webhooks only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub return_url_details: Option<ReturnUrlDetails>,
+    pub subscription_details: SubscriptionDetails,
+}
+
+/// A payment of a subscription with a known result.
+#[derive(Clone)]
+pub struct Charged {
+    pub id: TransactionId,
+    pub reference: i64,
+    pub cycle: i64,
+    pub paid: bool,
+    pub at: Millis,
+    pub money: Money,
+}
+
+/// A subscription as it was read, with the payments that it shows.
+pub struct Known {
+    pub subscription: Subscription,
+    pub charges: Vec<Charged>,
+}
+
+impl Charged {
+    pub fn of(charge: &Transaction, cycle: i64) -> Charged {
+        let (id, reference, at) = (charge.id, charge.reference, charge.created_at);
+        Charged { id, reference, cycle, paid: charge.state.succeeded(), at, money: charge.money }
+    }
+
+    fn view(&self) -> ChargeDetails {
+        ChargeDetails {
+            id: self.id,
+            r#ref: self.reference,
+            cycle: self.cycle,
+            status: outcome(self.paid),
+            transaction_date: timestamp(self.at),
+            amount: self.money,
+            ccy: self.money.currency.code(),
+            event: if self.paid { "CAPTURED" } else { "DECLINED" },
+        }
+    }
+}
+
+fn outcome(paid: bool) -> &'static str {
+    if paid { "SUCCESSFUL" } else { "NOTSUCCESSFUL" }
+}
+
+pub fn details(one: &Subscription, charges: &[Charged]) -> SubscriptionDetails {
+    let (r#type, max_cycle_count) = match one.terms.end {
+        End::Cycles(most) => ("CYCLE", Some(most)),
+        End::Forever => ("FOREVER", None),
+        End::Until(_) => ("DATE", None),
+    };
+    let over = matches!(one.status, Status::Cancelled | Status::Expired);
+    SubscriptionDetails {
+        id: one.id,
+        r#type,
+        max_cycle_count,
+        status: one.status.name(),
+        completed_payment_cycle: one.completed,
+        last_payment_status: Some(one.last_paid.map(outcome)),
+        next_payment_date: one.due_at.filter(|_| !over).map(timestamp),
+        next_payment_cycle: (!over).then(|| one.cycle()),
+        subscription_plan_details: plan(one),
+        subscription_transaction_details: charges.iter().map(Charged::view).collect(),
+    }
+}
+
+fn plan(one: &Subscription) -> PlanDetails {
+    let terms = &one.terms;
+    PlanDetails {
+        name: terms.plan_name.clone(),
+        desc: terms.plan_desc.clone(),
+        billing_cycle_type: terms.unit.name(),
+        billing_cycle_interval: terms.interval,
+        amount: one.money,
+        ccy: one.money.currency.code(),
+        trial_period_duration: terms.trial.map_or(TrialDuration::None(""), |trial| TrialDuration::Units(trial.length)),
+        trial_period_duration_type: terms.trial.map_or("NONE", |trial| trial.unit.name()),
+        plan_discount_percentage: terms.discount.map(|discount| discount.percentage),
+        plan_discount_duration: terms.discount.map(|discount| discount.cycles),
+    }
+}
+
+/// As the verification of another card leaves it.
+pub fn with_card(one: &Subscription, verified: &Transaction, at: Millis) -> Subscription {
+    let tried_at_once = one.status == Status::PastDue && one.running.is_none();
+    Subscription {
+        token: verified.token.unwrap_or(one.token),
+        hopeless: false,
+        due_at: if tried_at_once { Some(at) } else { one.due_at },
+        ..one.clone()
+    }
+}
+
+/// The answer to a change.
+pub fn updated(after: &Subscription, charges: &[Charged]) -> Result<Answer, Error> {
+    let body = SubscriptionAnswer {
+        success: true,
+        status_code: 200,
+        is_live: after.caller.live,
+        gateway_response: Some(GatewayResponse::of(Code::Info3000)),
+        return_url_details: None,
+        subscription_details: details(after, charges),
+    };
+    serde_json::to_string(&body).map(|body| Answer::new(200, body)).map_err(Error::internal)
+}
+
+/// What a webhook says of a change that no charge brought: the state that it became then, and all else as it is.
+pub async fn told(app: &App, id: SubscriptionId, status: Option<Status>) -> Result<(String, Option<String>), Error> {
+    let found = rows::find_any(&app.db, id).await?;
+    let mut found = found.ok_or_else(|| Error::internal("an event's subscription is gone"))?;
+    let charges = charges(&app.db, found.id, CHARGES).await?;
+    found.status = status.unwrap_or(found.status);
+    let urls = serde_json::from_str::<Details>(&found.details).map_err(Error::internal)?.return_url;
+    let body = SubscriptionAnswer {
+        success: true,
+        status_code: 200,
+        is_live: found.caller.live,
+        gateway_response: Some(GatewayResponse::of(Code::Info3000)),
+        return_url_details: Some(ReturnUrlDetails::of(&urls)),
+        subscription_details: details(&found, &charges),
+    };
+    Ok((serde_json::to_string(&body).map_err(Error::internal)?, urls.webhook_url))
+}
+
+/// The block of a charge's webhook; none where its subscription never began.
+pub async fn of_charge(app: &App, charge: &Transaction) -> Result<Option<SubscriptionDetails>, Error> {
+    let Some(share) = &charge.details.subscription else { return Ok(None) };
+    let found = rows::find_any(&app.db, share.id).await?.filter(|found| found.status != Status::Starting);
+    let Some(found) = found else { return Ok(None) };
+    let charges = charges(&app.db, found.id, CHARGES).await?;
+    Ok(Some(details(&found, &charges)))
+}
+
+/// ERR1012 for every id that is not the caller's.
+pub async fn find(app: &App, caller: Caller, id: SubscriptionId) -> Result<Known, Error> {
+    let subscription = rows::find(&app.db, caller, id).await?.ok_or_else(|| Error::new(Code::Err1012))?;
+    let charges = charges(&app.db, id, CHARGES).await?;
+    Ok(Known { subscription, charges })
+}
+
+/// What a list is narrowed to.
+pub struct Filter {
+    pub status: Option<Status>,
+    /// The last one of the page before.
+    pub after: Option<SubscriptionId>,
+    pub limit: i64,
+}
+
+/// `None` for a cursor that is not the caller's.
+pub async fn list(app: &App, caller: Caller, filter: &Filter) -> Result<Option<SubscriptionList>, Error> {
+    let before = match filter.after {
+        None => i64::MAX,
+        Some(id) => match rows::find(&app.db, caller, id).await? {
+            Some(last) => last.number,
+            None => return Ok(None),
+        },
+    };
+    let found = rows::list(&app.db, caller, filter.status, before, filter.limit).await?;
+    let mut subscription_details = Vec::with_capacity(found.len());
+    for one in &found {
+        let charges = charges(&app.db, one.id, CHARGES_IN_LIST).await?;
+        subscription_details.push(SubscriptionDetails { last_payment_status: None, ..details(one, &charges) });
+    }
+    Ok(Some(SubscriptionList { success: true, status_code: 200, is_live: caller.live, subscription_details }))
+}
+
+/// The newest `most` payments that have a result and that callers may see, in their order.
+pub async fn charges(db: &Db, id: SubscriptionId, most: i64) -> Result<Vec<Charged>, Error> {
+    let sql = "SELECT t.id, t.ref, c.cycle, t.state, t.created_at, t.amount_minor, t.currency FROM subscription_charges c \
+               JOIN transactions t ON t.id = c.transaction_id WHERE c.subscription_id = $1 \
+               AND t.state IN (3, 4, 5) ORDER BY c.cycle DESC, t.ref DESC LIMIT $2";
+    let mut charges = db.rows(sql, args![id, most]).await?.iter().map(charged).collect::<Result<Vec<_>, _>>()?;
+    charges.reverse();
+    Ok(charges)
+}
+
+fn charged(row: &Row) -> Result<Charged, Error> {
+    let corrupt = || Error::internal("a subscription's charge is not one that this version knows");
+    Ok(Charged {
+        id: TransactionId::from_bytes(row.bytes(0)?).ok_or_else(corrupt)?,
+        reference: row.int(1)?,
+        cycle: row.int(2)?,
+        paid: State::from_id(row.int(3)?) == Some(State::Approved),
+        at: row.int(4)?,
+        money: Money { minor: row.int(5)?, currency: Currency::parse(row.text(6)?).ok_or_else(corrupt)? },
+    })
+}
