@@ -119,7 +119,7 @@ async fn list(store: &Store, json: bool) -> Result<(), Error> {
     for one in &found {
         let (id, kind, state) = (one.id, one.kind.name(), one.state.name());
         let (amount, currency) = (one.money.major(), one.money.currency.code());
-        let age = (now - one.created_at) / 1000;
+        let age = (now - one.id.made_at()) / 1000;
         println!("{id}  {kind}  {state}  {amount} {currency}  {}  {age} s old", one.merchant_id);
     }
     if !found.is_empty() {
@@ -133,7 +133,7 @@ fn row(one: &Transaction, now: i64) -> serde_json::Value {
         "id": one.id, "ref": one.reference, "merchant_id": one.merchant_id, "is_live": one.caller.live,
         "transaction_type": one.kind.name(), "state": one.state.name(), "amount": one.money,
         "currency": one.money.currency.code(), "parent_id": one.parent, "timestamp": timestamp(one.created_at),
-        "age_s": (now - one.created_at) / 1000,
+        "age_s": (now - one.id.made_at()) / 1000,
     })
 }
 

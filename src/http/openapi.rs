@@ -6,7 +6,7 @@ mod examples;
 mod rules;
 
 use super::shape::{Field, Kind};
-use super::{answer, links, rules as rule_answers, status};
+use super::{answer, clock, links, rules as rule_answers, status};
 use crate::codes::{Code, MEANINGS};
 use crate::pay::{envelope, explain, tokens, told, waiting};
 use axum::response::Response;
@@ -31,6 +31,7 @@ use utoipa::OpenApi;
     rule_answers::RuleAnswer,
     rule_answers::RuleList,
     links::LinkView,
+    clock::ClockAnswer,
     waiting::Redirect,
 )))]
 struct Answers;

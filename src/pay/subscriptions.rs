@@ -4,7 +4,7 @@
 use super::idempotency::{self, Claim};
 use super::subscribed::{self, Known};
 use super::transaction::Details;
-use super::{Answer, tokens};
+use super::{Answer, stored};
 use crate::app::App;
 use crate::clock::Millis;
 use crate::codes::Code;
@@ -53,10 +53,10 @@ pub async fn change(
             writes.push(claim.answered(made, &answer, true));
         }
         if let Change::Card(token) = change {
-            tokens::for_charge(app, caller, token, &subscription.merchant_id, None)
+            stored::for_charge(app, caller, token, &subscription.merchant_id, None)
                 .await?
                 .ok_or_else(|| Error::new(Code::Err1003))?;
-            writes.push(tokens::still_there(token, caller));
+            writes.push(stored::still_there(token, caller));
         }
         writes.extend(step(app, &subscription, &after)?);
         match app.db.write(writes).await? {

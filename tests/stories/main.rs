@@ -8,6 +8,7 @@ mod bins;
 mod books;
 mod browser;
 mod charge;
+mod clock;
 mod crash;
 mod examples;
 mod faults;
@@ -212,8 +213,23 @@ fn of_pages() -> Vec<(&'static str, Story)> {
     ]
 }
 
+fn of_clocks() -> Vec<(&'static str, Story)> {
+    stories![
+        examples::of_clocks_are_true,
+        clock::a_hold_lapses,
+        clock::the_answer,
+        clock::mistakes_are_named,
+        clock::links_and_cardholders,
+        clock::cards_expire_and_are_erased,
+        clock::a_year_at_once,
+        clock::two_at_once,
+        clock::two_processes,
+        clock::killed_in_mid_advance,
+    ]
+}
+
 fn main() {
-    let stories = [all(), of_later(), of_risk(), of_cardholders(), of_pages()].concat();
+    let stories = [all(), of_later(), of_risk(), of_cardholders(), of_pages(), of_clocks()].concat();
     let postgres = world::postgres().is_some();
     if !postgres {
         eprintln!(

@@ -1,7 +1,7 @@
 //! Every endpoint of the document: one row each.
 
 use crate::codes::Code;
-use crate::http::fields::{CAPTURE, CHANGE, CHARGE, LINK, REFUND, RULE, STORE, VOID};
+use crate::http::fields::{CAPTURE, CHANGE, CHARGE, CLOCK, LINK, REFUND, RULE, STORE, VOID};
 use crate::http::shape::Field;
 
 pub struct Endpoint {
@@ -79,6 +79,7 @@ const fn link(path: &'static str, summary: &'static str) -> Endpoint {
     Endpoint { method: "post", path, summary, body, query: &[], success, refusals }
 }
 
+const CLOCK_PATH: &str = "/server-to-server-interface/test/clock";
 const RULES_PATH: &str = "/server-to-server-interface/risk/rules";
 const TOKEN_PATH: &str = "/server-to-server-interface/tokens/{id}";
 
@@ -249,5 +250,23 @@ pub const ENDPOINTS: &[Endpoint] = &[
         query: &[],
         success: (200, "RuleAnswer"),
         refusals: &[Code::Val0005],
+    },
+    Endpoint {
+        method: "get",
+        path: CLOCK_PATH,
+        summary: "The entity's sandbox time; test keys only",
+        body: None,
+        query: &[],
+        success: (200, "ClockAnswer"),
+        refusals: &[Code::Val0005],
+    },
+    Endpoint {
+        method: "post",
+        path: CLOCK_PATH,
+        summary: "Move the entity's sandbox time forward, and run what falls due; test keys only",
+        body: Some(("ClockRequest", CLOCK)),
+        query: &[],
+        success: (200, "ClockAnswer"),
+        refusals: &[Code::Err1007, Code::Err1008, Code::Val0005],
     },
 ];
