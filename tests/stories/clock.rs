@@ -86,7 +86,7 @@ pub async fn a_hold_lapses(engine: Engine) {
         ("LAPSED".to_owned(), "CAPTURED".to_owned())
     );
     // It was let go when it was due, not when somebody looked.
-    let void = world.texts(&format!("SELECT created_at FROM transactions WHERE details LIKE '%\"lapse\":true%'")).await;
+    let void = world.texts("SELECT created_at FROM transactions WHERE details LIKE '%\"lapse\":true%'").await;
     assert!(void.len() == 1 && about(void[0].parse().unwrap(), held + 7 * DAY_MS), "{void:?}");
     let story = world.get(&format!("transaction/{hold}/explain")).await.1;
     let steps: Vec<&str> =
