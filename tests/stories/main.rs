@@ -24,6 +24,8 @@ mod operator;
 mod receiver;
 mod receivers;
 mod refusals;
+mod renewals;
+mod renewals_raced;
 mod retries;
 mod risk;
 mod rules;
@@ -125,7 +127,21 @@ fn all() -> Vec<(&'static str, Story)> {
 }
 
 fn of_later() -> Vec<(&'static str, Story)> {
-    stories![worker::many_jobs_due_at_once, retries::a_merchants_days]
+    stories![
+        worker::many_jobs_due_at_once,
+        retries::a_merchants_days,
+        renewals::the_samples_figures,
+        renewals::calendars_and_clocks,
+        renewals::declined_and_tried_again,
+        renewals::another_card,
+        renewals::changed_in_flight,
+        renewals::paused_and_resumed,
+        renewals::ends,
+        renewals_raced::missed,
+        renewals_raced::two_processes,
+        renewals_raced::changed_at_once,
+        renewals_raced::a_year,
+    ]
 }
 
 fn of_risk() -> Vec<(&'static str, Story)> {
