@@ -144,7 +144,7 @@ pub fn refused(read: &Subscription, later: Millis) -> Stmt {
 pub fn step(read: &Subscription, after: &Subscription) -> Stmt {
     Stmt::new(
         "UPDATE subscriptions SET status = $4, period = $5, due_at = $6, token_id = $7, hopeless = $8, owned = $11 \
-         WHERE id = $1 AND status = $2 AND completed = $3 AND token_id = $9 AND COALESCE(due_at, -1) = COALESCE($10, -1)",
+         WHERE id = $1 AND status = $2 AND completed = $3 AND token_id = $9 AND COALESCE(due_at, -1) = COALESCE(CAST($10 AS BIGINT), -1)",
         args![
             read.id,
             read.status as i64,
