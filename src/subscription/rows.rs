@@ -118,7 +118,7 @@ pub fn ended(share: &Share, transaction: TransactionId, token: Option<TokenId>, 
         }
         (Part::Renews { later, .. }, How::Undone { seen }) => vec![Stmt::new(
             "UPDATE subscriptions SET running = NULL, delays = delays + 1, \
-             last_paid = CASE WHEN $4 = 1 THEN 0 ELSE last_paid END, \
+             last_paid = CASE WHEN $4 = CAST(1 AS BIGINT) THEN 0 ELSE last_paid END, \
              due_at = CASE WHEN status = 4 THEN NULL ELSE CAST($3 AS BIGINT) END WHERE id = $1 AND running = $2",
             args![id, transaction, *later, seen],
         )],
@@ -144,7 +144,8 @@ pub fn refused(read: &Subscription, later: Millis) -> Stmt {
 pub fn step(read: &Subscription, after: &Subscription) -> Stmt {
     Stmt::new(
         "UPDATE subscriptions SET status = $4, period = $5, due_at = $6, token_id = $7, hopeless = $8, owned = $11 \
-         WHERE id = $1 AND status = $2 AND completed = $3 AND token_id = $9 AND COALESCE(due_at, -1) = COALESCE(CAST($10 AS BIGINT), -1)",
+         WHERE id = $1 AND status = $2 AND completed = $3 AND token_id = $9 \
+         AND COALESCE(due_at, -1) = COALESCE(CAST($10 AS BIGINT), -1)",
         args![
             read.id,
             read.status as i64,
@@ -259,7 +260,7 @@ pub async fn page(
     limit: i64,
 ) -> Result<Vec<Subscription>, Error> {
     let sql = select!(
-        "WHERE s.number < $1 AND s.status > 0 AND ($2 = '' OR s.merchant_id = $2) AND ($3 = 0 OR s.status = $3) \
+        "WHERE s.number < $1 AND s.status > 0 AND ($2 = '' OR s.merchant_id = $2) AND ($3 = CAST(0 AS BIGINT) OR s.status = $3) \
          ORDER BY s.number DESC LIMIT $4"
     );
     let status = status.map_or(0, |status| status as i64);

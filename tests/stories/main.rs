@@ -26,6 +26,7 @@ mod receivers;
 mod refusals;
 mod renewals;
 mod renewals_raced;
+mod renewals_told;
 mod retries;
 mod risk;
 mod rules;
@@ -141,6 +142,10 @@ fn of_later() -> Vec<(&'static str, Story)> {
         renewals_raced::two_processes,
         renewals_raced::changed_at_once,
         renewals_raced::a_year,
+        renewals_told::told_and_signed,
+        renewals_told::declines_are_told,
+        renewals_told::a_card_made_anew,
+        renewals_told::not_anothers,
     ]
 }
 
