@@ -192,7 +192,7 @@ fn plan(one: &Subscription) -> PlanDetails {
 
 /// As the verification of another card leaves it.
 pub fn with_card(one: &Subscription, verified: &Transaction, at: Millis) -> Subscription {
-    let tried_at_once = one.status == Status::PastDue && one.running.is_none();
+    let tried_at_once = one.failed_at.is_some() && one.running.is_none();
     Subscription {
         token: verified.token.unwrap_or(one.token),
         hopeless: false,

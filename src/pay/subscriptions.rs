@@ -25,7 +25,7 @@ pub enum Change {
     Resume,
     /// At once, final.
     Cancel,
-    /// This token from now on; what is past due is tried at once.
+    /// This token from now on; what is past due is tried at once, in a pause at its end.
     Card(TokenId),
 }
 
@@ -87,8 +87,9 @@ fn stepped(one: &Subscription, change: Change, now: Millis) -> Result<Subscripti
     let after = one.clone();
     Ok(match (change, one.status) {
         (Change::Pause, Status::Active | Status::PastDue) => Subscription { status: Status::Paused, ..after },
+        // The days between tries stand as they were.
         (Change::Resume, Status::Paused) if one.failed_at.is_some() => {
-            Subscription { status: Status::PastDue, due_at: Some(now), ..after }
+            Subscription { status: Status::PastDue, due_at: one.due_at.max(Some(now)), ..after }
         }
         (Change::Resume, Status::Paused) => {
             let (period, due_at) = one.resumed(now);
@@ -96,7 +97,7 @@ fn stepped(one: &Subscription, change: Change, now: Millis) -> Result<Subscripti
         }
         (Change::Cancel, Status::Active | Status::Paused | Status::PastDue) => ended(one, Status::Cancelled),
         (Change::Card(token), Status::Active | Status::Paused | Status::PastDue) => {
-            let due_at = if one.status == Status::PastDue { Some(now) } else { one.due_at };
+            let due_at = if one.failed_at.is_some() { Some(now) } else { one.due_at };
             Subscription { token, owned: false, hopeless: false, due_at, ..after }
         }
         _ => return Err(Error::new(Code::Err1005)),

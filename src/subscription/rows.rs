@@ -73,7 +73,7 @@ pub fn ended(share: &Share, transaction: TransactionId, token: Option<TokenId>, 
     let mut rows = match (&share.part, how) {
         (Part::Changes { at }, How::Paid) => vec![Stmt::new(
             "UPDATE subscriptions SET token_id = $2, owned = $3, hopeless = 0, \
-             due_at = CASE WHEN status = 3 AND running IS NULL THEN CAST($4 AS BIGINT) ELSE due_at END \
+             due_at = CASE WHEN failed_at IS NOT NULL AND running IS NULL THEN CAST($4 AS BIGINT) ELSE due_at END \
              WHERE id = $1 AND status IN (1, 2, 3)",
             args![id, token, share.owned, *at],
         )],
@@ -124,6 +124,9 @@ pub fn ended(share: &Share, transaction: TransactionId, token: Option<TokenId>, 
         )],
     };
     rows.push(plan(id, clocked));
+    if matches!(share.part, Part::Renews { .. }) {
+        rows.push(unplan(id));
+    }
     rows
 }
 
@@ -179,6 +182,16 @@ pub fn plan(id: SubscriptionId, clocked: bool) -> Stmt {
          attempts = jobs.attempts + 1"
     };
     Stmt::new(sql, args![id])
+}
+
+/// The job of a renewal that is the last, or came to its end in a pause: it would look due, and keep an advance of the test
+/// clock waiting, until its lease ends.
+fn unplan(id: SubscriptionId) -> Stmt {
+    Stmt::new(
+        "DELETE FROM jobs WHERE kind = 6 AND subject = $1 AND NOT EXISTS (SELECT 1 FROM subscriptions s \
+         WHERE s.id = $1 AND s.status IN (1, 3) AND s.due_at IS NOT NULL)",
+        args![id],
+    )
 }
 
 /// A card of its own goes when the subscription has ended or has another; the last statement of a write that may bring that

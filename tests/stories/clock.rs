@@ -17,7 +17,7 @@ impl World {
         self.advance_as(&self.keys, by).await
     }
 
-    async fn advance_as(&self, keys: &Keys, by: &str) -> Value {
+    pub async fn advance_as(&self, keys: &Keys, by: &str) -> Value {
         let (status, moved) = self.post_as(keys, "test/clock", &json!({"advance": by})).await;
         assert_eq!(status, 200, "{moved}");
         assert_eq!(moved["clock"]["still_due"], 0, "{moved}");
@@ -55,7 +55,7 @@ fn made(answer: &Value) -> i64 {
 }
 
 /// One more entity, as soon as its keys are in force.
-async fn other(world: &World) -> Keys {
+pub async fn other(world: &World) -> Keys {
     let keys = world.other_entity();
     let get = || answer(world.authed(world.http.get(world.url("test/clock")), &keys));
     while get().await.0 != 200 {

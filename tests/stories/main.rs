@@ -24,6 +24,9 @@ mod operator;
 mod receiver;
 mod receivers;
 mod refusals;
+mod renewals;
+mod renewals_raced;
+mod renewals_told;
 mod retries;
 mod risk;
 mod rules;
@@ -135,6 +138,21 @@ fn of_later() -> Vec<(&'static str, Story)> {
         subscriptions_by_hand::are_cancelled,
         subscriptions_by_hand::cancelled_by_many_at_once,
         subscriptions_by_hand::that_was_declined,
+        renewals::the_samples_figures,
+        renewals::calendars_and_clocks,
+        renewals::declined_and_tried_again,
+        renewals::another_card,
+        renewals::changed_in_flight,
+        renewals::paused_and_resumed,
+        renewals::ends,
+        renewals_raced::missed,
+        renewals_raced::two_processes,
+        renewals_raced::changed_at_once,
+        renewals_raced::a_year,
+        renewals_told::told_and_signed,
+        renewals_told::declines_are_told,
+        renewals_told::a_card_made_anew,
+        renewals_told::not_anothers,
     ]
 }
 

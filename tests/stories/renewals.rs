@@ -1,0 +1,511 @@
+//! What happens later to a subscription (contract section 7), on a test clock: renewals, declines and new cards, pauses, ends.
+
+use crate::follow::id_of;
+use crate::world::{Engine, Keys, World, answer};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+pub const GOOD: &str = "4111111111111111";
+/// Stored like any other, then declined softly, for good, or never answered.
+pub const SOFT: &str = "4000000000000341";
+pub const HARD: &str = "4000000000000358";
+pub const SILENT: &str = "4000000000000366";
+
+pub const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+const HOUR_MS: i64 = 60 * 60 * 1000;
+
+/// A subscription, and when its first charge was.
+pub struct Begun {
+    pub id: String,
+    pub first: String,
+    pub start: i64,
+}
+
+/// 1,000 yen every two days for ever, unless `changes` say otherwise.
+pub fn plan(world: &World, card: &str, changes: Value) -> Value {
+    let mut body = world.card_charge(card);
+    body["subscription"] = json!({"plan_name": "読み放題", "plan_desc": "Two days", "cycle_type": "DAYS",
+        "cycle_interval": 2, "subscription_end_type": "FOREVER"});
+    for (name, value) in changes.as_object().unwrap() {
+        body["subscription"][name] = value.clone();
+    }
+    body
+}
+
+pub fn cycles(count: i64) -> Value {
+    json!({"subscription_end_type": "CYCLE", "max_cycle_count": count})
+}
+
+pub async fn begin(world: &World, card: &str, changes: Value) -> Begun {
+    begin_by(world, &world.keys, plan(world, card, changes)).await
+}
+
+pub async fn begin_by(world: &World, keys: &Keys, mut body: Value) -> Begun {
+    body["merchant_id"] = json!(keys.merchant);
+    let (status, made) = world.post_as(keys, "subscription/payment", &body).await;
+    assert_eq!((status, &made["success"]), (201, &json!(true)), "{made}");
+    let id = made["subscription_details"]["id"].as_str().unwrap().to_owned();
+    Begun { id, first: id_of(&made), start: millis(&made["transaction_details"]["timestamp"]) }
+}
+
+pub fn millis(text: &Value) -> i64 {
+    let text = text.as_str().unwrap_or_else(|| panic!("no time: {text}"));
+    text.parse::<jiff::Timestamp>().unwrap().as_millisecond()
+}
+
+/// Days and hours since the first charge, exactly; `~` where some seconds are missing or too many.
+pub fn since(start: i64, at: &Value) -> String {
+    if at.is_null() {
+        return "never".to_owned();
+    }
+    let ms = millis(at) - start;
+    let hours = (ms + HOUR_MS / 2).div_euclid(HOUR_MS);
+    let off = (ms - hours * HOUR_MS).abs();
+    let mark = if off == 0 { "" } else { "~" };
+    assert!(off < 100_000, "{ms} ms after its first charge");
+    if hours % 24 == 0 { format!("{mark}{}d", hours / 24) } else { format!("{mark}{}d{}h", hours / 24, hours % 24) }
+}
+
+impl Begun {
+    pub async fn details_by(&self, world: &World, keys: &Keys) -> Value {
+        let url = world.url(&format!("subscription/{}", self.id));
+        let (status, found) = answer(world.authed(world.http.get(url), keys)).await;
+        assert_eq!(status, 200, "{found}");
+        found["subscription_details"].clone()
+    }
+
+    pub async fn details(&self, world: &World) -> Value {
+        self.details_by(world, &world.keys).await
+    }
+
+    pub async fn act(&self, world: &World, word: &str) -> (u16, Value) {
+        let request =
+            world.authed(world.http.post(world.url(&format!("subscription/{}/{word}", self.id))), &world.keys);
+        answer(request).await
+    }
+
+    /// It is done; how it stands then.
+    pub async fn done(&self, world: &World, word: &str) -> String {
+        let (status, done) = self.act(world, word).await;
+        assert_eq!((status, &done["gateway_response"]["code"]), (200, &json!("INFO3000")), "{done}");
+        self.outline(&done["subscription_details"])
+    }
+
+    pub async fn new_card(&self, world: &World, body: Value) -> (u16, Value) {
+        world.post(&format!("subscription/{}/payment-method", self.id), &body).await
+    }
+
+    /// `ACTIVE 2, next 3 at 4d, last SUCCESSFUL: 1 900 CAPTURED 0d, 2 900 CAPTURED 2d`
+    pub fn outline(&self, details: &Value) -> String {
+        let word = |of: &Value, name: &str| of[name].as_str().unwrap_or("-").to_owned();
+        let charges = details["subscription_transaction_details"].as_array().unwrap();
+        let charge = |one: &Value| {
+            let at = since(self.start, &one["transaction_date"]);
+            format!("{} {} {} {at}", one["cycle"], one["amount"], word(one, "event"))
+        };
+        format!(
+            "{} {}, next {} at {}, last {}: {}",
+            word(details, "status"),
+            details["completed_payment_cycle"],
+            details["next_payment_cycle"],
+            since(self.start, &details["next_payment_date"]),
+            word(details, "last_payment_status"),
+            charges.iter().map(charge).collect::<Vec<_>>().join(", ")
+        )
+    }
+
+    pub async fn stands(&self, world: &World) -> String {
+        self.outline(&self.details(world).await)
+    }
+
+    /// Waits, in real time, until it stands so; how it stands in full.
+    pub async fn comes_to(&self, world: &World, beginning: &str) -> String {
+        let end = Instant::now() + Duration::from_secs(15);
+        loop {
+            let found = self.stands(world).await;
+            if found.starts_with(beginning) {
+                return found;
+            }
+            assert!(Instant::now() < end, "not {beginning}: {found}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl World {
+    /// What the bank's book says of purchases of this card, the oldest first: amounts, with the state where it does not stand.
+    pub fn bank(&self, card: &str) -> Vec<String> {
+        let book = rusqlite::Connection::open(self.folder.join("sandbox-bank.db")).unwrap();
+        let sql = "SELECT amount_minor, state FROM operations WHERE kind = 2 AND masked LIKE ?1 ORDER BY rowid";
+        let mut found = book.prepare(sql).unwrap();
+        let line = |row: &rusqlite::Row<'_>| {
+            let (amount, state) = (row.get::<_, i64>(0)?, row.get::<_, i64>(1)?);
+            Ok(if state == 1 { amount.to_string() } else { format!("{amount} in state {state}") })
+        };
+        let pattern = format!("{}%{}", &card[..6], &card[12..]);
+        found.query_map([pattern], line).unwrap().map(Result::unwrap).collect()
+    }
+
+    /// Moves an entity's clock to a moment of its next year; where that is.
+    pub async fn advance_to(&self, keys: &Keys, month_and_on: &str) -> jiff::Timestamp {
+        let asked = answer(self.authed(self.http.get(self.url("test/clock")), keys)).await.1;
+        let now: jiff::Timestamp = asked["clock"]["now"].as_str().unwrap().parse().unwrap();
+        let year: i64 = now.to_string()[..4].parse().unwrap();
+        let to: jiff::Timestamp = format!("{}-{month_and_on}", year + 1).parse().unwrap();
+        self.advance_as(keys, &format!("PT{}S", to.as_second() - now.as_second())).await;
+        to
+    }
+}
+
+pub async fn the_samples_figures(engine: Engine) {
+    let world = World::new(engine).await;
+    let discount = json!({"has_discount": true, "discount_percentage": 10, "discount_duration": 2,
+        "cycle_type": "MONTHLY", "cycle_interval": 1});
+    let monthly = begin(&world, "4000000000001091", discount).await;
+    let days = begin(&world, GOOD, json!({})).await;
+    assert_eq!(days.stands(&world).await, "ACTIVE 1, next 2 at 2d, last SUCCESSFUL: 1 1000 CAPTURED 0d");
+    world.advance("P2D").await;
+    assert_eq!(
+        days.stands(&world).await,
+        "ACTIVE 2, next 3 at 4d, last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 CAPTURED 2d"
+    );
+    days.done(&world, "cancel").await;
+    for days in ["P29D", "P31D", "P31D"] {
+        world.advance(days).await;
+    }
+    let found = monthly.details(&world).await;
+    let charges = found["subscription_transaction_details"].as_array().unwrap();
+    let amounts: Vec<i64> = charges.iter().map(|one| one["amount"].as_i64().unwrap()).collect();
+    assert_eq!(amounts, [900, 900, 1000, 1000]);
+    assert_eq!(world.bank("4000000000001091"), ["900", "900", "1000", "1000"]);
+    assert_eq!((&found["completed_payment_cycle"], &found["next_payment_cycle"]), (&json!(4), &json!(5)));
+    // On the calendar from the first, to the millisecond.
+    let utc = jiff::tz::TimeZone::UTC;
+    let first = utc.to_datetime(jiff::Timestamp::from_millisecond(monthly.start).unwrap());
+    let later = |months: i64| {
+        let date = first.checked_add(jiff::Span::new().months(months)).unwrap();
+        utc.to_timestamp(date).unwrap().as_millisecond()
+    };
+    let dates: Vec<i64> = charges.iter().map(|one| millis(&one["transaction_date"])).collect();
+    assert_eq!(dates, [0, 1, 2, 3].map(later));
+    assert_eq!(millis(&found["next_payment_date"]), later(4));
+    monthly.done(&world, "cancel").await;
+    // Each of its transactions is one like any other.
+    for one in charges {
+        let (status, paid) = world.get(&format!("transaction/status/{}", one["id"].as_str().unwrap())).await;
+        assert_eq!((status, &paid["payment_details"]["amount"]), (200, &one["amount"]), "{paid}");
+        assert_eq!(
+            (&paid["transaction_details"]["timestamp"], &paid["success"]),
+            (&one["transaction_date"], &json!(true))
+        );
+    }
+    world.books_are_clean();
+}
+
+pub async fn calendars_and_clocks(engine: Engine) {
+    let world = World::new(engine).await;
+    let to = world.advance_to(&world.keys, "01-31T09:00:00Z").await;
+    let month = json!({"cycle_type": "MONTHLY", "cycle_interval": 1});
+    let ends = begin(&world, GOOD, month.clone()).await;
+    let year: i64 = to.to_string()[..4].parse().unwrap();
+    let february = if year % 4 == 0 { format!("{year}-02-29") } else { format!("{year}-02-28") };
+    let next = async |one: &Begun| one.details(&world).await["next_payment_date"].as_str().unwrap().to_owned();
+    assert_eq!(next(&ends).await[..10], february);
+    world.advance("P29D").await;
+    assert_eq!(next(&ends).await[..10], format!("{year}-03-31"));
+    ends.done(&world, "cancel").await;
+    // The clocks of New York go forward between these dates; those of UTC do not.
+    let mut body = plan(&world, GOOD, json!({"cycle_interval": 14}));
+    let utc = begin_by(&world, &world.keys, body.clone()).await;
+    body["time_zone"] = json!("America/New_York");
+    let new_york = begin_by(&world, &world.keys, body).await;
+    world.advance("P15D").await;
+    assert_eq!(
+        utc.stands(&world).await,
+        "ACTIVE 2, next 3 at 28d, last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 CAPTURED 14d"
+    );
+    assert_eq!(
+        new_york.stands(&world).await,
+        "ACTIVE 2, next 3 at 27d23h, last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 CAPTURED 13d23h"
+    );
+    world.books_are_clean();
+}
+
+pub async fn declined_and_tried_again(engine: Engine) {
+    let world = World::new(engine).await;
+    let retries = |days: &str| world.run(&["merchant", "retries", &world.keys.merchant, "--days", days]);
+    let soft = begin(&world, SOFT, json!({})).await;
+    let hard = begin(&world, HARD, json!({})).await;
+    world.advance("PT60H").await;
+    assert_eq!(
+        soft.stands(&world).await,
+        "PAST_DUE 1, next 2 at 3d, last NOTSUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 DECLINED 2d"
+    );
+    assert_eq!(
+        hard.stands(&world).await,
+        "PAST_DUE 1, next 2 at 7d, last NOTSUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 DECLINED 2d"
+    );
+    world.advance("P4D").await;
+    assert_eq!(
+        soft.stands(&world).await,
+        "PAST_DUE 1, next 2 at 7d, last NOTSUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 DECLINED 2d, 2 1000 DECLINED 3d, 2 1000 DECLINED 5d"
+    );
+    assert_eq!(
+        hard.stands(&world).await,
+        "PAST_DUE 1, next 2 at 7d, last NOTSUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 DECLINED 2d"
+    );
+    let begun = Instant::now();
+    world.advance("P60D").await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(
+        soft.stands(&world).await,
+        "CANCELLED 1, next null at never, last NOTSUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 DECLINED 2d, 2 1000 DECLINED 3d, 2 1000 DECLINED 5d, 2 1000 DECLINED 7d"
+    );
+    assert_eq!(
+        hard.stands(&world).await,
+        "CANCELLED 1, next null at never, last NOTSUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 DECLINED 2d"
+    );
+    // The end that no charge brought has an event of its own.
+    let events = async |one: &Begun| {
+        let log = world.get(&format!("webhooks?transaction_id={}", one.first)).await.1;
+        log["webhooks"].as_array().unwrap().len()
+    };
+    assert_eq!((events(&soft).await, events(&hard).await), (1, 2));
+    // Other days; the last of them counts for a card that is done for.
+    retries("2,7");
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let (soft, hard) = (begin(&world, SOFT, json!({})).await, begin(&world, HARD, json!({})).await);
+    world.advance("P8D").await;
+    assert_eq!(
+        soft.stands(&world).await,
+        "PAST_DUE 1, next 2 at 9d, last NOTSUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 DECLINED 2d, 2 1000 DECLINED 4d"
+    );
+    assert_eq!(
+        hard.stands(&world).await,
+        "PAST_DUE 1, next 2 at 9d, last NOTSUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 DECLINED 2d"
+    );
+    world.advance("P2D").await;
+    let ends = [soft.stands(&world).await, hard.stands(&world).await];
+    assert!(ends[0].starts_with("CANCELLED 1") && ends[0].ends_with("4d, 2 1000 DECLINED 9d"), "{ends:?}");
+    assert!(ends[1].starts_with("CANCELLED 1") && ends[1].ends_with("0d, 2 1000 DECLINED 2d"), "{ends:?}");
+    retries("none");
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let (soft, hard) = (begin(&world, SOFT, json!({})).await, begin(&world, HARD, json!({})).await);
+    world.advance("P8D").await;
+    for one in [soft, hard] {
+        let end = one.stands(&world).await;
+        assert!(end.starts_with("CANCELLED 1") && end.ends_with("0d, 2 1000 DECLINED 2d"), "{end}");
+    }
+    world.books_are_clean();
+}
+
+/// A change of the card of what is past due tries at once; the dates that passed meanwhile are neither charged nor counted.
+pub async fn another_card(engine: Engine) {
+    let world = World::new(engine).await;
+    let daily = json!({"cycle_interval": 1});
+    let by_card = begin(&world, SOFT, daily.clone()).await;
+    let by_token = begin(&world, HARD, daily.clone()).await;
+    let in_vain = begin(&world, SOFT, daily.clone()).await;
+    let paused = begin(&world, HARD, daily.clone()).await;
+    let cancelled = begin(&world, SOFT, daily.clone()).await;
+    let in_time = begin(&world, SOFT, daily).await;
+    // Before anything is due nothing is tried.
+    let card = json!({"card": world.card_charge(GOOD)["card"]});
+    let (status, changed) = in_time.new_card(&world, card.clone()).await;
+    assert_eq!((status, &changed["subscription_details"]["status"]), (200, &json!("ACTIVE")), "{changed}");
+    world.advance("PT108H").await;
+    assert_eq!(
+        by_card.stands(&world).await,
+        "PAST_DUE 1, next 2 at 6d, last NOTSUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 DECLINED 1d, 2 1000 DECLINED 2d, 2 1000 DECLINED 4d"
+    );
+    assert_eq!(
+        in_time.stands(&world).await,
+        "ACTIVE 5, next 6 at 5d, last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 CAPTURED 1d, 3 1000 CAPTURED 2d, \
+         4 1000 CAPTURED 3d, 5 1000 CAPTURED 4d"
+    );
+    let (status, changed) = by_card.new_card(&world, card.clone()).await;
+    assert_eq!((status, &changed["gateway_response"]["code"]), (200, &json!("INFO3000")), "{changed}");
+    let token = json!({"payment_method": {"type": "scheme", "stored_payment_method_id": world.token}});
+    assert_eq!(by_token.new_card(&world, token).await.0, 200);
+    assert_eq!(
+        by_card.comes_to(&world, "ACTIVE").await,
+        "ACTIVE 2, next 3 at 5d, last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 DECLINED 1d, 2 1000 DECLINED 2d, 2 1000 DECLINED 4d, 2 1000 CAPTURED ~4d12h"
+    );
+    assert_eq!(
+        by_token.comes_to(&world, "ACTIVE").await,
+        "ACTIVE 2, next 3 at 5d, last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 DECLINED 1d, 2 1000 CAPTURED ~4d12h"
+    );
+    // One that is declined as well is one more try.
+    let (status, changed) = in_vain.new_card(&world, json!({"card": world.card_charge(SOFT)["card"]})).await;
+    let answered = in_vain.outline(&changed["subscription_details"]);
+    assert!(status == 200 && answered.starts_with("PAST_DUE 1, next 2 at ~4d12h, last NOTSUCCESSFUL"), "{answered}");
+    let found = in_vain.comes_to(&world, "CANCELLED").await;
+    assert!(found.ends_with("2 1000 DECLINED 4d, 2 1000 DECLINED ~4d12h"), "{found}");
+    // A pause holds the tries back, too; what they wait for stands as it was.
+    let card_in_hand = paused.done(&world, "pause").await;
+    assert_eq!(card_in_hand, "PAUSED 1, next 2 at 6d, last NOTSUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 DECLINED 1d");
+    assert_eq!(paused.done(&world, "resume").await, card_in_hand.replace("PAUSED", "PAST_DUE"));
+    paused.done(&world, "pause").await;
+    assert!(cancelled.done(&world, "cancel").await.starts_with("CANCELLED 1, next null at never, last NOTSUCCESSFUL"));
+    let tried = cancelled.stands(&world).await;
+    world.advance("P30D").await;
+    assert_eq!(cancelled.stands(&world).await, tried);
+    assert_eq!(paused.stands(&world).await, card_in_hand);
+    assert_eq!(paused.new_card(&world, card).await.0, 200);
+    paused.done(&world, "resume").await;
+    assert_eq!(
+        paused.comes_to(&world, "ACTIVE").await,
+        "ACTIVE 2, next 3 at 35d, last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 DECLINED 1d, 2 1000 CAPTURED ~34d12h"
+    );
+    for word in ["pause", "resume", "cancel"] {
+        let (status, refused) = cancelled.act(&world, word).await;
+        assert_eq!((status, &refused["gateway_response"]["code"]), (412, &json!("ERR1005")), "{word}");
+    }
+    world.books_are_clean();
+}
+
+/// The bank does not answer for three seconds. What is changed meanwhile stands, and the renewal is no try.
+pub async fn changed_in_flight(engine: Engine) {
+    let world = World::new(engine).await;
+    world.advance("PT1S").await;
+    let (paused, cancelled) = (begin(&world, SILENT, json!({})).await, begin(&world, SILENT, json!({})).await);
+    let kept = begin(&world, SILENT, json!({})).await;
+    let moved = tokio::spawn({
+        let request = world.authed(world.http.post(world.url("test/clock")), &world.keys);
+        answer(request.json(&json!({"advance": "P2D"})))
+    });
+    let begun = Instant::now();
+    let in_flight = "SELECT COUNT(*) FROM subscriptions WHERE running IS NOT NULL";
+    while world.texts(in_flight).await != ["3"] {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // A charge without a result is not shown.
+    assert_eq!(paused.done(&world, "pause").await, "PAUSED 1, next 2 at 2d, last SUCCESSFUL: 1 1000 CAPTURED 0d");
+    assert_eq!(
+        cancelled.done(&world, "cancel").await,
+        "CANCELLED 1, next null at never, last SUCCESSFUL: 1 1000 CAPTURED 0d"
+    );
+    assert_eq!(kept.stands(&world).await, "ACTIVE 1, next 2 at 2d, last SUCCESSFUL: 1 1000 CAPTURED 0d");
+    assert_eq!(world.texts(in_flight).await, ["3"], "the bank was too fast");
+    let (status, moved) = moved.await.unwrap();
+    assert_eq!((status, &moved["clock"]["still_due"]), (200, &json!(0)), "{moved}");
+    assert_eq!(world.texts(in_flight).await, ["0"]);
+    let undone = ": 1 1000 CAPTURED 0d, 2 1000 DECLINED 2d";
+    assert_eq!(kept.stands(&world).await, format!("ACTIVE 1, next 2 at 2d1h, last NOTSUCCESSFUL{undone}"));
+    assert_eq!(paused.stands(&world).await, format!("PAUSED 1, next 2 at 2d1h, last NOTSUCCESSFUL{undone}"));
+    assert_eq!(cancelled.stands(&world).await, format!("CANCELLED 1, next null at never, last NOTSUCCESSFUL{undone}"));
+    let reversed = ["1000", "1000", "1000", "1000 in state 2", "1000 in state 2", "1000 in state 2"];
+    assert_eq!(world.bank(SILENT), reversed);
+    // Charged again by the clock, with a card that answers.
+    let card = json!({"card": world.card_charge(GOOD)["card"]});
+    for one in [&kept, &paused] {
+        assert_eq!(one.new_card(&world, card.clone()).await.0, 200);
+    }
+    world.advance("PT1H").await;
+    assert_eq!(
+        kept.stands(&world).await,
+        format!("ACTIVE 2, next 3 at 4d, last SUCCESSFUL{undone}, 2 1000 CAPTURED 2d1h")
+    );
+    assert_eq!(paused.stands(&world).await, format!("PAUSED 1, next 2 at 2d1h, last NOTSUCCESSFUL{undone}"));
+    paused.done(&world, "resume").await;
+    assert_eq!(
+        paused.comes_to(&world, "ACTIVE 2").await,
+        format!("ACTIVE 2, next 3 at 4d, last SUCCESSFUL{undone}, 2 1000 CAPTURED ~2d1h")
+    );
+    world.advance("P20D").await;
+    assert_eq!(world.bank(SILENT), reversed);
+    world.books_are_clean();
+}
+
+pub async fn paused_and_resumed(engine: Engine) {
+    let world = World::new(engine).await;
+    let (long, short) = (begin(&world, GOOD, json!({})).await, begin(&world, GOOD, json!({})).await);
+    let once = begin(&world, GOOD, cycles(2)).await;
+    world.advance("PT60H").await;
+    let standing = "ACTIVE 2, next 3 at 4d, last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 CAPTURED 2d";
+    assert_eq!(short.done(&world, "pause").await, standing.replace("ACTIVE", "PAUSED"));
+    long.done(&world, "pause").await;
+    assert_eq!(once.act(&world, "pause").await.0, 412, "it has ended");
+    for (word, one) in [("pause", &long), ("resume", &once), ("cancel", &once)] {
+        let (status, refused) = one.act(&world, word).await;
+        assert_eq!((status, &refused["gateway_response"]["code"]), (412, &json!("ERR1005")), "{word}: {refused}");
+    }
+    world.advance("P1D").await;
+    // Nothing has fallen due.
+    assert_eq!(short.done(&world, "resume").await, standing);
+    assert_eq!(short.act(&world, "resume").await.0, 412);
+    world.advance("PT84H").await;
+    assert_eq!(
+        short.stands(&world).await,
+        "ACTIVE 4, next 5 at 8d, last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 CAPTURED 2d, 3 1000 CAPTURED 4d, 4 1000 CAPTURED 6d"
+    );
+    // Two have: one is charged now, the other is skipped and not counted.
+    assert_eq!(long.stands(&world).await, standing.replace("ACTIVE", "PAUSED"));
+    long.done(&world, "resume").await;
+    assert_eq!(
+        long.comes_to(&world, "ACTIVE 3").await,
+        "ACTIVE 3, next 4 at 8d, last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 CAPTURED 2d, 3 1000 CAPTURED ~7d"
+    );
+    world.advance("PT36H").await;
+    assert_eq!(
+        long.stands(&world).await,
+        "ACTIVE 4, next 5 at 10d, last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 CAPTURED 2d, 3 1000 CAPTURED ~7d, 4 1000 CAPTURED 8d"
+    );
+    world.books_are_clean();
+}
+
+pub async fn ends(engine: Engine) {
+    let world = World::new(engine).await;
+    let counted = begin(&world, GOOD, cycles(3)).await;
+    let now: jiff::Timestamp = jiff::Timestamp::from_millisecond(counted.start).unwrap();
+    let end = now.checked_add(jiff::SignedDuration::from_hours(5 * 24)).unwrap().to_string();
+    let dated = begin(&world, GOOD, json!({"subscription_end_type": "DATE", "end_date": end})).await;
+    let mut trial = cycles(2);
+    for (name, value) in [
+        ("has_trial_period", json!(true)),
+        ("trial_period_duration_type", json!("DAYS")),
+        ("trial_period_duration", json!(7)),
+    ] {
+        trial[name] = value;
+    }
+    let tried = begin(&world, GOOD, trial).await;
+    let gift = json!({"has_discount": true, "discount_percentage": 100, "discount_duration": 2});
+    let free = begin(&world, "4000000000001091", gift.clone()).await;
+    let single = begin(&world, GOOD, cycles(1)).await;
+    assert_eq!(single.stands(&world).await, "EXPIRED 1, next null at never, last SUCCESSFUL: 1 1000 CAPTURED 0d");
+    assert_eq!(tried.stands(&world).await, "ACTIVE 0, next 1 at 7d, last -: ");
+    world.advance("PT60H").await;
+    let begun = Instant::now();
+    world.advance("P2D").await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "an end is waited for: {:?}", begun.elapsed());
+    assert_eq!(
+        counted.stands(&world).await,
+        "EXPIRED 3, next null at never, last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 CAPTURED 2d, 3 1000 CAPTURED 4d"
+    );
+    assert_eq!(dated.stands(&world).await, counted.stands(&world).await);
+    world.advance("P10D").await;
+    assert_eq!(
+        tried.stands(&world).await,
+        "EXPIRED 2, next null at never, last SUCCESSFUL: 1 1000 CAPTURED 7d, 2 1000 CAPTURED 9d"
+    );
+    assert_eq!(
+        free.stands(&world).await,
+        "ACTIVE 8, next 9 at 16d, last SUCCESSFUL: 1 0 CAPTURED 0d, 2 0 CAPTURED 2d, 3 1000 CAPTURED 4d, \
+         4 1000 CAPTURED 6d, 5 1000 CAPTURED 8d, 6 1000 CAPTURED 10d, 7 1000 CAPTURED 12d, 8 1000 CAPTURED 14d"
+    );
+    // The bank was not asked for nothing.
+    assert_eq!(world.bank("4000000000001091"), ["1000"; 6]);
+    let cycle = free.details(&world).await["subscription_transaction_details"][1]["id"].as_str().unwrap().to_owned();
+    let (status, found) = world.get(&format!("transaction/status/{cycle}")).await;
+    assert_eq!(
+        (status, &found["success"], &found["transaction_type"]),
+        (200, &json!(true), &json!("CAPTURE")),
+        "{found}"
+    );
+    let (paid, state) = (&found["payment_details"], &found["transaction_details"]["state"]);
+    assert_eq!((&paid["amount"], &paid["response_code"], state), (&json!(0), &json!(0), &json!("APPROVED")), "{found}");
+    let refused = world.follow("refund", &cycle, Some("1")).await;
+    assert_eq!(refused.1["gateway_response"]["code"], "ERR3019", "{}", refused.1);
+    world.books_are_clean();
+}
