@@ -52,7 +52,7 @@ impl Updater for Service {
                 Says::This(expiry) => return Ok(*expiry),
                 Says::Silent => std::future::pending().await,
                 Says::Fails => return Err(Error::internal("the updater is away")),
-                Says::Meanwhile(None) => drop(tokens::delete(&self.app, self.caller, self.token).await?),
+                Says::Meanwhile(None) => drop(tokens::delete(&self.app, self.caller, self.token, false).await?),
                 Says::Meanwhile(expiry) => {
                     let change = Change { expiry: *expiry, name: None };
                     tokens::change(&self.app, self.caller, self.token, change).await?;
