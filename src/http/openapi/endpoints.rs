@@ -257,7 +257,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
             "true cancels the live subscriptions that charge it, in the same write.",
         )],
         success: (200, "TokenAnswer"),
-        refusals: &[Code::Err1003, Code::Err1005],
+        refusals: &[Code::Err1003, Code::Err1005, Code::Val0002],
     },
     Endpoint {
         method: "post",
