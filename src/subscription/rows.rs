@@ -260,8 +260,8 @@ pub async fn page(
     limit: i64,
 ) -> Result<Vec<Subscription>, Error> {
     let sql = select!(
-        "WHERE s.number < $1 AND s.status > 0 AND ($2 = '' OR s.merchant_id = $2) AND ($3 = CAST(0 AS BIGINT) OR s.status = $3) \
-         ORDER BY s.number DESC LIMIT $4"
+        "WHERE s.number < $1 AND s.status > 0 AND ($2 = '' OR s.merchant_id = $2) \
+         AND ($3 = CAST(0 AS BIGINT) OR s.status = $3) ORDER BY s.number DESC LIMIT $4"
     );
     let status = status.map_or(0, |status| status as i64);
     db.rows(sql, args![before, merchant_id, status, limit]).await?.iter().map(read).collect()

@@ -25,6 +25,7 @@ mod receiver;
 mod receivers;
 mod refusals;
 mod renewals;
+mod renewals_changed;
 mod renewals_raced;
 mod renewals_told;
 mod retries;
@@ -134,9 +135,9 @@ fn of_later() -> Vec<(&'static str, Story)> {
         renewals::the_samples_figures,
         renewals::calendars_and_clocks,
         renewals::declined_and_tried_again,
-        renewals::another_card,
-        renewals::changed_in_flight,
-        renewals::paused_and_resumed,
+        renewals_changed::another_card,
+        renewals_changed::changed_in_flight,
+        renewals_changed::paused_and_resumed,
         renewals::ends,
         renewals_raced::missed,
         renewals_raced::two_processes,
