@@ -12,6 +12,7 @@ mod retries;
 mod rules;
 mod serve;
 mod store;
+mod subscriptions;
 mod three_ds;
 mod wallets;
 mod webhooks;
@@ -57,6 +58,9 @@ enum Command {
     Wallet(wallets::WalletCommand),
     /// List and settle what has no known result
     Transactions(books::TransactionsArgs),
+    /// List, show and cancel subscriptions
+    #[command(subcommand)]
+    Subscriptions(subscriptions::SubscriptionsCommand),
     /// Check the ledger, show its balances
     #[command(subcommand)]
     Ledger(books::LedgerCommand),
@@ -109,6 +113,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         Some(Command::Bin(command)) => bins::bin(&config, command).await,
         Some(Command::Wallet(command)) => wallets::wallet(&config, command).await,
         Some(Command::Transactions(args)) => books::transactions(&config, args).await,
+        Some(Command::Subscriptions(command)) => subscriptions::subscriptions(&config, command).await,
         Some(Command::Ledger(command)) => books::ledger(&config, command).await,
         Some(Command::Reconcile(args)) => reconcile::reconcile(&config, args).await,
         Some(Command::Webhooks(command)) => webhooks::webhooks(&config, command).await,

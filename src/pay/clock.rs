@@ -143,7 +143,8 @@ impl Advance {
     async fn run(&mut self) -> Result<(), Error> {
         let end = self.app.clock.now() + LIMIT_MS;
         let (mut pause_ms, mut done, mut failed) = (2, 0, 0);
-        while self.app.clock.now() < end {
+        // A process that stops leaves the rest to others.
+        while self.app.clock.now() < end && !self.app.tasks.is_closed() {
             self.hold().await?;
             let (now, lease_ms) = (self.app.database_now(), worker::lease_ms(&self.app));
             let wave = jobs::take_by_clock(&self.app.db, self.entity, now, lease_ms, WAVE).await?;

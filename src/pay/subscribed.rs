@@ -35,6 +35,7 @@ pub struct SubscriptionDetails {
     pub completed_payment_cycle: i64,
     /// `SUCCESSFUL` or `NOTSUCCESSFUL`; null before the first payment. Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false)]
     pub last_payment_status: Option<Option<&'static str>>,
     /// When a payment is due, or tried again; null after the end.
     pub next_payment_date: Option<String>,
@@ -56,7 +57,6 @@ pub struct PlanDetails {
     pub amount: Money,
     pub ccy: &'static str,
     /// A number; an empty text where there is no trial.
-    #[schema(value_type = Object)]
     pub trial_period_duration: TrialDuration,
     /// `NONE` where there is no trial.
     pub trial_period_duration_type: &'static str,
@@ -65,7 +65,7 @@ pub struct PlanDetails {
     pub plan_discount_duration: Option<i64>,
 }
 
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum TrialDuration {
     Units(i64),

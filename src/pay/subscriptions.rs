@@ -6,6 +6,7 @@ use super::subscribed::{self, Known};
 use super::transaction::Details;
 use super::{Answer, stored};
 use crate::app::App;
+use crate::audit::Deed;
 use crate::clock::Millis;
 use crate::codes::Code;
 use crate::db::{Stmt, Written};
@@ -43,7 +44,11 @@ pub async fn change(
     for _ in 0..RACES {
         let Known { subscription, charges } = subscribed::find(app, caller, id).await?;
         let now = app.time(caller).await?;
-        let after = stepped(&subscription, change, now)?;
+        let after = match stepped(&subscription, change, now) {
+            Ok(after) => after,
+            // The step may be the one that this key's first request has just made.
+            Err(error) => return idempotency::replay(app, claim).await?.ok_or(error),
+        };
         let answer = subscribed::updated(&after, &charges)?;
         let mut writes = Vec::with_capacity(8);
         if let Some(claim) = claim {
@@ -106,6 +111,32 @@ pub fn ended(one: &Subscription, status: Status) -> Subscription {
 /// Part of the write that cancels it.
 pub fn cancelled(app: &App, one: &Subscription) -> Result<Vec<Stmt>, Error> {
     step(app, one, &ended(one, Status::Cancelled))
+}
+
+/// Cancels it for an operator, with why in the audit log.
+///
+/// # Errors
+/// For people: one that is not there, or has ended.
+pub async fn cancel_by_hand(app: &App, id: SubscriptionId, who: &str, reason: &str) -> Result<Subscription, Error> {
+    for _ in 0..RACES {
+        let found =
+            rows::find_any(&app.db, id).await?.ok_or_else(|| Error::internal("there is no such subscription"))?;
+        if !matches!(found.status, Status::Active | Status::Paused | Status::PastDue) {
+            let text = format!("the subscription is {}: there is nothing to cancel", found.status.name());
+            return Err(Error::internal(text));
+        }
+        let after = ended(&found, Status::Cancelled);
+        let mut writes = step(app, &found, &after)?;
+        let (subject, detail) = (id.to_string(), format!("{} before: {reason}", found.status.name()));
+        let deed = Deed { who, action: "subscription.cancel", subject: &subject, detail: &detail };
+        writes.push(deed.insert(app.clock.now()));
+        match app.db.write(writes).await? {
+            Written::Applied(_) => return Ok(after),
+            Written::GuardFailed(_) => {}
+            Written::Ambiguous => return Err(Error::internal("the database was lost: look whether it is cancelled")),
+        }
+    }
+    Err(Error::internal("the subscription keeps changing: try again"))
 }
 
 /// The guarded row, its job, the event of a new state, and the end of a card that is no longer used.

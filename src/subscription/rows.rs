@@ -118,7 +118,7 @@ pub fn ended(share: &Share, transaction: TransactionId, token: Option<TokenId>, 
         }
         (Part::Renews { later, .. }, How::Undone { seen }) => vec![Stmt::new(
             "UPDATE subscriptions SET running = NULL, delays = delays + 1, \
-             last_paid = CASE WHEN $4 = CAST(1 AS BIGINT) THEN 0 ELSE last_paid END, \
+             last_paid = CASE WHEN CAST($4 AS BIGINT) = 1 THEN 0 ELSE last_paid END, \
              due_at = CASE WHEN status = 4 THEN NULL ELSE CAST($3 AS BIGINT) END WHERE id = $1 AND running = $2",
             args![id, transaction, *later, seen],
         )],
@@ -261,7 +261,8 @@ pub async fn page(
 ) -> Result<Vec<Subscription>, Error> {
     let sql = select!(
         "WHERE s.number < $1 AND s.status > 0 AND ($2 = '' OR s.merchant_id = $2) \
-         AND ($3 = CAST(0 AS BIGINT) OR s.status = $3) ORDER BY s.number DESC LIMIT $4"
+         AND (CAST($3 AS BIGINT) = 0 OR s.status = $3) \
+         ORDER BY s.number DESC LIMIT $4"
     );
     let status = status.map_or(0, |status| status as i64);
     db.rows(sql, args![before, merchant_id, status, limit]).await?.iter().map(read).collect()

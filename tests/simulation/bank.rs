@@ -42,7 +42,12 @@ pub struct Op {
     pub captured: i64,
     pub released: i64,
     pub refunded: i64,
+    /// Why it was declined.
+    pub code: i64,
 }
+
+/// Soft ones, which are tried again, and hard ones.
+const DECLINES: [i64; 5] = [5, 51, 51, 41, 43];
 
 impl Op {
     pub fn stands(&self) -> bool {
@@ -99,7 +104,7 @@ pub struct Bank {
     settling: Settling,
     inquire: bool,
     releases: bool,
-    declined_of_100: u64,
+    pub declined_of_100: u64,
 }
 
 impl Bank {
@@ -161,7 +166,14 @@ impl Bank {
         // The same for a repeat: by the reference's own letters.
         let mark = reference.bytes().map(u64::from).sum::<u64>() % 100;
         let state = if mark < self.declined_of_100 { State::Declined } else { State::Approved };
-        self.enter(kind, state, reference, amount)
+        let said = self.enter(kind, state, reference, amount);
+        match (self.ops.get_mut(reference), said) {
+            (Some(op), Outcome::Declined { .. }) => {
+                op.code = DECLINES[usize::try_from(mark).unwrap() % DECLINES.len()];
+                answer(op)
+            }
+            (_, said) => said,
+        }
     }
 
     fn follow(&mut self, kind: Kind, reference: &str, original: &str, amount: i64) -> Outcome {
@@ -210,7 +222,7 @@ impl Bank {
     }
 
     fn enter(&mut self, kind: Kind, state: State, reference: &str, amount: i64) -> Outcome {
-        let op = Op { kind, state, amount, captured: 0, released: 0, refunded: 0 };
+        let op = Op { kind, state, amount, captured: 0, released: 0, refunded: 0, code: 5 };
         let said = answer(&op);
         self.ops.insert(reference.to_owned(), op);
         said
@@ -225,7 +237,7 @@ fn approved() -> Outcome {
 fn answer(op: &Op) -> Outcome {
     match op.state {
         State::Approved | State::Voided => approved(),
-        State::Declined => Outcome::Declined { response_code: 5 },
+        State::Declined => Outcome::Declined { response_code: op.code },
         State::Reversed => Outcome::Declined { response_code: 79 },
     }
 }

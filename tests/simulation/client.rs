@@ -1,6 +1,7 @@
 //! Clients as they are: they hang up, send again with the same key, and race for the same holds and purchases.
 
 use crate::cardholder::{Cardholder, FAILED, PAID};
+use crate::merchant::Wish;
 use crate::weather::Dice;
 use crate::world::World;
 use axum::body::Body;
@@ -14,6 +15,8 @@ use tower::ServiceExt as _;
 #[derive(Clone, Debug)]
 pub struct Told {
     pub path: &'static str,
+    /// The plan's.
+    pub mark: String,
     pub status: u16,
     pub code: String,
     pub success: bool,
@@ -23,6 +26,7 @@ pub struct Told {
     pub token: Option<String>,
     /// The charge waits for its cardholder: where the browser goes.
     pub redirect: Option<String>,
+    pub subscription: Option<String>,
 }
 
 /// Something that others may follow.
@@ -40,15 +44,25 @@ pub struct Client {
 }
 
 /// One request that a client has in mind; `mark` names it in the books.
-struct Plan {
-    path: &'static str,
-    method: &'static str,
-    mark: String,
-    key: bool,
-    amount: u64,
+pub struct Plan {
+    pub path: &'static str,
+    /// Of the path: ids.
+    pub tail: String,
+    pub method: &'static str,
+    pub mark: String,
+    pub key: bool,
+    pub amount: u64,
     /// How the sandbox's directory is to answer.
-    steer: Option<&'static str>,
-    body: Value,
+    pub steer: Option<&'static str>,
+    pub body: Value,
+    /// What a subscription is to become.
+    pub wish: Option<Wish>,
+}
+
+impl Plan {
+    pub fn post(path: &'static str, mark: String, key: bool, amount: u64, body: Value) -> Plan {
+        Plan { path, tail: String::new(), method: "POST", mark, key, amount, steer: None, body, wish: None }
+    }
 }
 
 impl Client {
@@ -67,7 +81,7 @@ impl Client {
         let holds = self.world.known("PRE_AUTH");
         let taken = self.world.known("CAPTURE");
         // Where there is nothing yet to follow, something is charged.
-        let what = match self.dice.below(20) {
+        let what = match self.dice.below(26) {
             8..=13 if holds.is_empty() => 4,
             14..=18 if taken.is_empty() => 0,
             what => what,
@@ -81,7 +95,9 @@ impl Client {
             }
             12..=13 => Some(self.follow("void", mark, &self.dice.pick(&holds)?.id, 0)),
             14..=18 => Some(self.follow("refund", mark, &self.dice.pick(&taken)?.id, amount.min(400))),
-            _ => self.delete(mark),
+            19 => self.delete(mark),
+            20..=23 => self.subscribe(mark, amount),
+            _ => self.change(mark),
         }
     }
 
@@ -90,7 +106,7 @@ impl Client {
         let mut body = self.charged(&mark, amount)?;
         let key = self.dice.chance(800);
         if self.dice.chance(600) {
-            return Some(Plan { path, method: "POST", mark, key, amount, steer: None, body });
+            return Some(Plan::post(path, mark, key, amount, body));
         }
         let path = if path == "payment" { "paymentv2" } else { "authorizationv2" };
         body["return_url"]["success_url"] = json!(PAID);
@@ -108,10 +124,10 @@ impl Client {
             body["payment_method"]["type"] = json!(wallet);
             body.as_object_mut()?.remove("card");
         }
-        Some(Plan { path, method: "POST", mark, key, amount, steer, body })
+        Some(Plan { steer, ..Plan::post(path, mark, key, amount, body) })
     }
 
-    fn charged(&self, mark: &str, amount: u64) -> Option<Value> {
+    pub fn charged(&self, mark: &str, amount: u64) -> Option<Value> {
         let mut body = json!({
             "amount": amount, "currency": "JPY", "merchant_id": self.world.merchant_id, "merchant_txn_ref": mark,
             "return_url": {"webhook_url": crate::shop::URL},
@@ -121,8 +137,7 @@ impl Client {
             let tokens = self.world.tokens.lock().unwrap().clone();
             body["payment_method"] = json!({"stored_payment_method_id": self.dice.pick(&tokens)?});
         } else {
-            body["card"] =
-                json!({"number": "4111111111111111", "expiry_month": "12", "expiry_year": "2040", "cvc": "123"});
+            body["card"] = card();
             body["payment_method"] = json!({"store_payment_method": self.dice.chance(500)});
         }
         Some(body)
@@ -133,17 +148,22 @@ impl Client {
         if path != "void" {
             body["amount"] = json!(amount);
         }
-        Plan { path, method: "POST", mark, key: self.dice.chance(800), amount, steer: None, body }
+        Plan::post(path, mark, self.dice.chance(800), amount, body)
     }
 
-    fn delete(&self, mark: String) -> Option<Plan> {
+    /// Some with the subscriptions that charge it.
+    pub fn delete(&self, mark: String) -> Option<Plan> {
         let tokens = self.world.tokens.lock().unwrap().clone();
         let token = self.dice.pick(&tokens)?.clone();
         self.world.deletes.lock().unwrap().push(token.clone());
-        Some(Plan { path: "tokens", method: "DELETE", mark, key: false, amount: 0, steer: None, body: json!(token) })
+        let all = self.dice.chance(400);
+        let tail = format!("/{token}{}", if all { "?cancel_subscriptions=true" } else { "" });
+        let wish = all.then(|| Wish::Delete(token.clone()));
+        Some(Plan { method: "DELETE", tail, wish, ..Plan::post("tokens", mark, false, 0, json!(token)) })
     }
 
-    async fn carry_out(&self, plan: &Plan) {
+    pub async fn carry_out(&self, plan: &Plan) {
+        self.wished(plan);
         let mut first: Option<Told> = None;
         for _ in 0..40 {
             let patience = if self.dice.chance(300) { self.dice.below(400) } else { 10_000 };
@@ -171,7 +191,7 @@ impl Client {
             let again = match told.code.as_str() {
                 "ERR1008" | "ERR0500" => plan.key,
                 "ERR1010" | "ERR1016" => plan.key && self.dice.chance(500),
-                "INFO0000" | "INFO0001" | "INFO0002" | "INFO0003" | "ERR1000" | "ERR3019" => {
+                "INFO0000" | "INFO0001" | "INFO0002" | "INFO0003" | "INFO3000" | "ERR1000" | "ERR3019" => {
                     plan.key && self.dice.chance(200)
                 }
                 // What waits is asked about until it has ended, or until one has had enough.
@@ -195,7 +215,7 @@ impl Client {
             dice: Dice::new(self.dice.below(u64::MAX)),
             url: url.to_owned(),
             at: self.world.clock.now(),
-            kind: if plan.path == "paymentv2" { "CAPTURE" } else { "PRE_AUTH" },
+            kind: if plan.path == "authorizationv2" { "PRE_AUTH" } else { "CAPTURE" },
             amount: plan.amount,
         };
         match self.dice.below(20) {
@@ -212,10 +232,9 @@ impl Client {
     async fn ask(&self, plan: &Plan, patience_ms: u64) -> Option<Told> {
         let router = self.world.some_router(&self.dice)?;
         let delete = plan.method == "DELETE";
-        let tail = plan.body.as_str().filter(|_| delete).map(|token| format!("/{token}")).unwrap_or_default();
         let mut request = Request::builder()
             .method(plan.method)
-            .uri(format!("/api/v1/server-to-server-interface/{}{tail}", plan.path))
+            .uri(format!("/api/v1/server-to-server-interface/{}{}", plan.path, plan.tail))
             .header("x-api-key", &self.world.secret)
             .header("authorization", &self.world.secret)
             .header("content-type", "application/json");
@@ -225,7 +244,7 @@ impl Client {
         if let Some(steer) = plan.steer {
             request = request.header("fuda-sandbox-authentication", steer);
         }
-        let body = if delete { Body::empty() } else { Body::from(plan.body.to_string()) };
+        let body = if delete || plan.body.is_null() { Body::empty() } else { Body::from(plan.body.to_string()) };
         let asked = router.oneshot(request.body(body).unwrap());
         let response = self.world.clock.within(patience_ms, asked).await?.unwrap();
         let status = response.status().as_u16();
@@ -236,6 +255,7 @@ impl Client {
         let word = |value: &Value| value.as_str().map(str::to_owned);
         Some(Told {
             path: plan.path,
+            mark: plan.mark.clone(),
             status,
             code: word(&answer["gateway_response"]["code"]).unwrap_or_default(),
             success: answer["success"] == true,
@@ -243,9 +263,14 @@ impl Client {
             at: self.world.clock.now(),
             token: word(&details["stored_payment_method_id"]).or(if delete { word(&plan.body) } else { None }),
             redirect: word(&answer["redirect_url"]),
+            subscription: word(&answer["subscription_details"]["id"]),
             body: strip_request_id(&answer, text),
         })
     }
+}
+
+pub fn card() -> Value {
+    json!({"number": "4111111111111111", "expiry_month": "12", "expiry_year": "2040", "cvc": "123"})
 }
 
 /// Our own name for a request differs from try to try; a stored answer keeps its first one.

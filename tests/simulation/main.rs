@@ -10,6 +10,8 @@ mod bank;
 mod cardholder;
 mod checks;
 mod client;
+mod merchant;
+mod renewals;
 mod seed;
 mod shop;
 mod updater;
@@ -113,6 +115,7 @@ fn add(sum: &Mutex<Done>, one: Done) {
     sum.resolved_by_hand += one.resolved_by_hand;
     sum.waited += one.waited;
     sum.went_on += one.went_on;
+    sum.renewals.add(one.renewals);
 }
 
 fn silence_asked_panics() {

@@ -2,7 +2,7 @@
 
 use crate::checks;
 use crate::client::{Client, pause};
-use crate::waited;
+use crate::{merchant, renewals, waited};
 use crate::weather::Dice;
 use crate::world::{Stores, World};
 use fuda::db::{Db, Stmt};
@@ -25,6 +25,7 @@ pub struct Done {
     /// Charges that waited for their cardholder, and those of them that came as far as the bank.
     pub waited: u64,
     pub went_on: u64,
+    pub renewals: renewals::Done,
 }
 
 /// Runs one seed in a runtime of its own, whose time leaps from timer to timer.
@@ -56,6 +57,7 @@ async fn story(seed: u64, stores: &Stores) -> Result<Done, String> {
         world.wait_for(&world.late).await?;
         pause(dice.below(10_000)).await;
     }
+    merchant::live_on(&world, &dice).await?;
     world.calm.store(true, Ordering::Relaxed);
     done.resolved_by_hand = drain(&world).await?;
     running.abort_all();
@@ -65,6 +67,7 @@ async fn story(seed: u64, stores: &Stores) -> Result<Done, String> {
     }
     done.told = world.told.lock().unwrap().len() as u64;
     (done.waited, done.went_on) = waited::check(&world).await?;
+    done.renewals = renewals::check(&world).await?;
     done.transactions = checks::all(&world).await?;
     Ok(done)
 }
@@ -109,8 +112,9 @@ async fn drain(world: &Arc<World>) -> Result<u64, String> {
         let wait = "UPDATE jobs SET due_at = $1, run_at = $1 WHERE kind = 4 AND due_at > $1 + 6000";
         db.write(vec![Stmt::new(wait, vec![now.into()])]).await.map_err(|error| format!("{error:?}"))?;
         let open = store::unresolved(&db, i64::MAX, 1_000).await.map_err(|error| format!("{error:?}"))?;
-        // A hold's end and a cardholder's are far away; the latter is waited for.
-        let left = "SELECT COUNT(*) FROM jobs WHERE kind NOT IN (2, 5) OR due_at <= $1";
+        // A hold's end, a cardholder's and a next cycle are far away; the cardholder's is waited for.
+        let left = "SELECT (SELECT COUNT(*) FROM jobs WHERE kind NOT IN (2, 5, 6) OR due_at <= $1) + (SELECT COUNT(*) \
+                    FROM subscriptions WHERE status > 0 AND running IS NOT NULL OR status IN (1, 3) AND due_at <= $1)";
         if open.is_empty() && checks::count(&db, left, vec![now.into()]).await == 0 && world.live().is_some() {
             let last = "SELECT CAST(COALESCE(MAX(created_at), 0) AS BIGINT) FROM transactions WHERE state = 10";
             let over = checks::count(&db, last, vec![]).await + waiting::LIMIT_MS;

@@ -7,6 +7,7 @@ use fuda::clock::Clock;
 use fuda::db::Db;
 use fuda::id::TransactionId;
 use fuda::pay::transaction::{State, Transaction};
+use fuda::subscription::Status;
 use fuda::webhook::courier::{Network, Pending, Stream};
 use fuda::webhook::sign::{self, Secret};
 use fuda::webhook::{self, Delivery, Event};
@@ -16,12 +17,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
+/// After which a delivery has failed.
+const TRIES: i64 = 8;
+
 pub const URL: &str = "http://shop.example.jp/fuda?a=1";
 
 /// A webhook that arrived; in the order of arrival.
 pub struct Heard {
     pub id: String,
-    pub transaction: String,
+    /// Of what it tells: the transaction's id, or the subscription's and its state.
+    pub subject: String,
     pub code: String,
     /// What the shop answered; 0 for none.
     pub status: u16,
@@ -107,11 +112,25 @@ fn heard(head: &str, body: &str, secret: &str, status: u16) -> Heard {
     let signature = sign::header(&[Secret::parse(secret).unwrap()], id, at, body);
     assert_eq!(header(head, "webhook-signature"), signature);
     let body: Value = serde_json::from_str(body).unwrap();
+    let subject = match body["transaction_details"]["id"].as_str() {
+        Some(id) => id.to_owned(),
+        None => {
+            let [id, status] = ["id", "status"].map(|name| body["subscription_details"][name].as_str().unwrap());
+            format!("{id} {status}")
+        }
+    };
     Heard {
         id: id.to_owned(),
-        transaction: body["transaction_details"]["id"].as_str().unwrap().to_owned(),
+        subject,
         code: body["gateway_response"]["code"].as_str().unwrap().to_owned(),
         status,
+    }
+}
+
+fn subject(event: &Event) -> String {
+    match event.subscription {
+        Some((id, status)) => format!("{id} {}", Status::from_id(status).map_or("", Status::name)),
+        None => event.transaction.to_string(),
     }
 }
 
@@ -119,7 +138,7 @@ fn heard(head: &str, body: &str, secret: &str, status: u16) -> Heard {
 pub async fn check(world: &World, db: &Db, all: &[Transaction]) -> Result<(), String> {
     let events = webhook::page(db, 0, i64::MIN, 100_000).await.map_err(|error| format!("{error:?}"))?;
     let mut of: BTreeMap<TransactionId, Vec<&Event>> = BTreeMap::new();
-    for event in &events {
+    for event in events.iter().filter(|event| event.subscription.is_none()) {
         of.entry(event.transaction).or_default().push(event);
     }
     // The answer to a charge that was reversed, or to what follows one and had been declined.
@@ -162,9 +181,11 @@ pub async fn check(world: &World, db: &Db, all: &[Transaction]) -> Result<(), St
         let ended = match event.delivery {
             Delivery::Delivered => of_it().any(|heard| heard.status == 200),
             Delivery::Gone => of_it().any(|heard| heard.status == 410),
+            // Over days the schedule comes to its end.
+            Delivery::Failed => event.step == TRIES,
             _ => false,
         };
-        if !ended || of_it().any(|heard| heard.transaction != event.transaction.to_string()) {
+        if !ended || of_it().any(|heard| heard.subject != subject(event)) {
             return Err(format!("{event:?} did not end as the shop answered"));
         }
     }

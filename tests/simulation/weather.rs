@@ -59,6 +59,10 @@ impl Life {
         self.dead.load(Ordering::Relaxed)
     }
 
+    pub fn die(&self) {
+        self.dead.store(true, Ordering::Relaxed);
+    }
+
     pub fn is_calm(&self) -> bool {
         self.calm.load(Ordering::Relaxed)
     }

@@ -3,6 +3,7 @@
 use crate::bank::{Bank, Line};
 use crate::cardholder::Seen;
 use crate::client::{Known, Told, pause};
+use crate::merchant::Asked;
 use crate::shop::{Ears, Road};
 use crate::weather::{Dice, Life, Sky};
 use axum::Router;
@@ -78,6 +79,9 @@ pub struct World {
     /// Tokens whose deletion was asked for; it may have taken place without an answer.
     pub deletes: Mutex<Vec<String>>,
     known: Mutex<Vec<Known>>,
+    /// Subscriptions that merchants know of, and what they asked of them.
+    pub subscriptions: Mutex<Vec<String>>,
+    pub asked: Mutex<Vec<Asked>>,
     /// Where browsers were sent at the end.
     pub seen: Mutex<Vec<Seen>>,
     /// When cardholders answered, by the 3DS server's id or the key of the wallet's page.
@@ -129,6 +133,8 @@ impl World {
             told: Mutex::default(),
             deletes: Mutex::default(),
             known: Mutex::default(),
+            subscriptions: Mutex::default(),
+            asked: Mutex::default(),
             seen: Mutex::default(),
             answers: Mutex::default(),
             prompt: Mutex::default(),
@@ -246,6 +252,11 @@ impl World {
         self.processes.lock().unwrap().retain(|process| !Arc::ptr_eq(process, gone));
     }
 
+    /// All machines stop at once.
+    pub fn stop_all(&self) {
+        self.lives.lock().unwrap().iter().for_each(|life| life.die());
+    }
+
     /// Also none that only finishes what is in flight: on SQLite it would still hold the lock.
     pub fn nobody_lives(&self) -> bool {
         self.lives.lock().unwrap().iter().all(|life| life.is_dead())
@@ -267,6 +278,9 @@ impl World {
 
     /// Something that others may follow.
     pub fn paid(&self, id: &str, kind: &'static str, amount: u64) {
+        if amount == 0 {
+            return;
+        }
         self.known.lock().unwrap().push(Known { id: id.to_owned(), kind, amount });
     }
 
@@ -275,13 +289,19 @@ impl World {
         if told.success {
             let kind = match told.path {
                 "authorization" | "authorizationv2" => Some("PRE_AUTH"),
-                "payment" | "paymentv2" | "capture" => Some("CAPTURE"),
+                "payment" | "paymentv2" | "subscription/payment" | "capture" => Some("CAPTURE"),
                 _ => None,
             };
             // Some also try to follow what still waits.
             let kind = kind.filter(|_| told.redirect.is_none() || told.at % 4 == 0);
             if let (Some(kind), Some(id)) = (kind, &told.id) {
                 self.paid(id, kind, amount);
+            }
+            if let Some(id) = &told.subscription {
+                let mut known = self.subscriptions.lock().unwrap();
+                if !known.contains(id) {
+                    known.push(id.clone());
+                }
             }
             if let Some(token) = &told.token {
                 let mut tokens = self.tokens.lock().unwrap();

@@ -86,7 +86,7 @@ pub async fn a_hold_lapses(engine: Engine) {
         ("LAPSED".to_owned(), "CAPTURED".to_owned())
     );
     // It was let go when it was due, not when somebody looked.
-    let void = world.texts(&format!("SELECT created_at FROM transactions WHERE details LIKE '%\"lapse\":true%'")).await;
+    let void = world.texts("SELECT created_at FROM transactions WHERE details LIKE '%\"lapse\":true%'").await;
     assert!(void.len() == 1 && about(void[0].parse().unwrap(), held + 7 * DAY_MS), "{void:?}");
     let story = world.get(&format!("transaction/{hold}/explain")).await.1;
     let steps: Vec<&str> =
@@ -401,4 +401,108 @@ pub async fn killed_in_mid_advance(engine: Engine) {
     let moved = world.advance("PT1S").await;
     assert_eq!(moved["clock"]["ahead_seconds"], 8 * 24 * 60 * 60 + 2);
     world.books_are_clean();
+}
+
+/// A year of a monthly plan for a hundred customers, within five seconds; and as it is lived week by week.
+pub async fn a_year_of_renewals(engine: Engine) {
+    let world = World::new(engine).await;
+    let mut ends = Vec::new();
+    for (customers, steps) in [(100, 1), (3, 54)] {
+        let keys = other(&world).await;
+        world.advance_as(&keys, "PT1S").await;
+        for _ in 0..customers {
+            let mut body = world.card_charge("4111111111111111");
+            body["merchant_id"] = json!(keys.merchant);
+            body["subscription"] = json!({"plan_name": "月額", "plan_desc": "", "cycle_type": "MONTHLY", "cycle_interval": 1,
+                "subscription_end_type": "FOREVER", "has_trial_period": false, "has_discount": true,
+                "discount_percentage": 50, "discount_duration": 3});
+            let (status, begun) = world.post_as(&keys, "subscription/payment", &body).await;
+            assert_eq!(status, 201, "{begun}");
+        }
+        let begun = Instant::now();
+        for _ in 0..steps {
+            world.advance_as(&keys, if steps == 1 { "P378D" } else { "P7D" }).await;
+        }
+        let took = begun.elapsed();
+        eprintln!("{customers} customers, {steps} steps: {took:?}");
+        assert!(steps > 1 || took < Duration::from_secs(5), "{took:?}");
+        let list = world.authed(world.http.get(world.url("subscription/list?limit=100")), &keys);
+        let list = answer(list).await.1;
+        let found = list["subscription_details"].as_array().unwrap();
+        assert_eq!(found.len(), customers);
+        for one in found {
+            let charges = one["subscription_transaction_details"].as_array().unwrap().iter();
+            let days: Vec<Value> = charges
+                .map(|one| {
+                    json!([one["cycle"], one["amount"], one["event"], one["transaction_date"].as_str().unwrap()[..10]])
+                })
+                .collect();
+            ends.push((one["status"].clone(), one["completed_payment_cycle"].clone(), days));
+        }
+    }
+    assert_eq!((&ends[0].0, &ends[0].1), (&json!("ACTIVE"), &json!(13)));
+    assert!(ends.iter().all(|end| *end == ends[0]), "{:?} {:?}", ends.first(), ends.last());
+    assert_eq!(ends[0].2.len(), 13, "{:?}", ends[0]);
+    world.books_are_clean();
+}
+
+/// What is begun while the clock leaps is due when its own row says so, to the millisecond.
+pub async fn begun_during_a_leap(engine: Engine) {
+    let world = World::new(engine).await;
+    world.advance("PT1S").await;
+    let leaps = async {
+        for _ in 0..30 {
+            world.advance("PT40S").await;
+        }
+    };
+    let begins = async |number: &'static str, path: &'static str| {
+        for _ in 0..12 {
+            let (status, begun) = world.post(path, &threeds::charge(&world, number)).await;
+            assert!(status < 300, "{begun}");
+        }
+    };
+    let waiting = || begins(CHALLENGED, "paymentv2");
+    tokio::join!(leaps, waiting(), waiting(), begins("4111111111111111", "authorization"));
+    assert_eq!(world.get("test/clock").await.1["clock"]["ahead_seconds"], 1201);
+    let jobs = "FROM jobs j JOIN transactions t ON t.id = j.subject JOIN test_clocks c ON c.entity_id = j.clock";
+    let rows = world
+        .texts(&format!("SELECT CAST(j.due_at + c.ahead_ms AS TEXT) || ' ' || t.details {jobs} WHERE j.kind = 5"))
+        .await;
+    assert_eq!(rows.len(), 24);
+    for row in rows {
+        let (due, details) = row.split_once(' ').unwrap();
+        let details: Value = serde_json::from_str(details).unwrap();
+        assert_eq!(due.parse::<i64>().unwrap(), details["waits"]["until"].as_i64().unwrap());
+    }
+    world.advance("P8D").await;
+    let left = world.texts("SELECT COUNT(*) FROM jobs WHERE clock IS NOT NULL").await;
+    assert_eq!((world.in_state(8).await.as_str(), left[0].as_str()), ("12", "0"));
+    world.books_are_clean();
+}
+
+/// What lies ahead in one entity's time holds up nobody else's sweep, and is swept by no other's time.
+pub async fn others_are_swept(engine: Engine) {
+    let mut world = World::new(engine).await;
+    let keys = other(&world).await;
+    world.advance("P390D").await;
+    let ahead = world.charged("payment", "300").await;
+    let mut theirs = world.card_charge("4111111111111111");
+    theirs["merchant_id"] = json!(keys.merchant);
+    assert_eq!(world.post_as(&keys, "payment", &theirs).await.0, 201);
+    world.server.stop();
+    let age = 401 * DAY_MS;
+    // It comes behind one whose time is a year ahead.
+    world.sql(&format!("UPDATE transactions SET created_at = created_at - {age} WHERE amount_minor = 1000")).await;
+    world.restart();
+    let sealed = async || {
+        world.texts("SELECT amount_minor FROM transactions WHERE sealed IS NOT NULL AND amount_minor > 0").await
+    };
+    for _ in 0..100 {
+        if sealed().await == ["300"] {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(sealed().await, ["300"]);
+    assert_eq!(world.balance(&ahead).await.0, "APPROVED");
 }

@@ -33,6 +33,8 @@ mod risk;
 mod rules;
 mod schema;
 mod secrets;
+mod subscriptions;
+mod subscriptions_by_hand;
 mod threeds;
 mod tokens;
 mod wallet_tokens;
@@ -132,6 +134,11 @@ fn of_later() -> Vec<(&'static str, Story)> {
     stories![
         worker::many_jobs_due_at_once,
         retries::a_merchants_days,
+        subscriptions_by_hand::are_listed_and_shown,
+        subscriptions_by_hand::that_cannot_be_shown,
+        subscriptions_by_hand::are_cancelled,
+        subscriptions_by_hand::cancelled_by_many_at_once,
+        subscriptions_by_hand::that_was_declined,
         renewals::the_samples_figures,
         renewals::calendars_and_clocks,
         renewals::declined_and_tried_again,
@@ -235,6 +242,22 @@ fn of_pages() -> Vec<(&'static str, Story)> {
     ]
 }
 
+fn of_subscriptions() -> Vec<(&'static str, Story)> {
+    stories![
+        subscriptions::shapes,
+        subscriptions::changes,
+        subscriptions::keys_of_changes,
+        subscriptions::mistakes,
+        subscriptions::nothing_begins,
+        subscriptions::first_cycles,
+        subscriptions::a_card_of_its_own,
+        subscriptions::a_token_in_use,
+        subscriptions::a_delete_races,
+        subscriptions::authenticated,
+        subscriptions::listed,
+    ]
+}
+
 fn of_clocks() -> Vec<(&'static str, Story)> {
     stories![
         examples::of_clocks_are_true,
@@ -244,6 +267,9 @@ fn of_clocks() -> Vec<(&'static str, Story)> {
         clock::links_and_cardholders,
         clock::cards_expire_and_are_erased,
         clock::a_year_at_once,
+        clock::a_year_of_renewals,
+        clock::begun_during_a_leap,
+        clock::others_are_swept,
         clock::two_at_once,
         clock::two_processes,
         clock::killed_in_mid_advance,
@@ -251,7 +277,8 @@ fn of_clocks() -> Vec<(&'static str, Story)> {
 }
 
 fn main() {
-    let stories = [all(), of_later(), of_risk(), of_cardholders(), of_pages(), of_clocks()].concat();
+    let stories =
+        [all(), of_later(), of_risk(), of_cardholders(), of_pages(), of_clocks(), of_subscriptions()].concat();
     let postgres = world::postgres().is_some();
     if !postgres {
         eprintln!(

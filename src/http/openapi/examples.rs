@@ -3,6 +3,7 @@
 
 mod clock;
 mod links;
+mod subscriptions;
 mod threeds;
 mod webhooks;
 
@@ -57,7 +58,10 @@ pub fn of_request(body: &str) -> &'static [&'static str] {
         "VoidRequest" => &["void_a_hold"],
         "LinkRequest" => &["link_of_an_order", "link_open_amount"],
         "ClockRequest" => &["clock_by_a_month", "clock_by_hours"],
-        other => rules::of_request(other),
+        other => match subscriptions::of_request(other) {
+            [] => rules::of_request(other),
+            found => found,
+        },
     }
 }
 
@@ -94,7 +98,10 @@ pub fn of_answer(method: &str, path: &str, status: u16) -> &'static [&'static st
         ("get", "hpp/link/{id}", 200) => &["link_paid"],
         ("post", "test/clock", 200) => &["clock_moved"],
         ("get", "test/clock", 200) => &["clock_shown"],
-        (method, noun, status) => rules::of_answer(method, noun, status),
+        (method, noun, status) => match subscriptions::of_answer(method, noun, status) {
+            [] => rules::of_answer(method, noun, status),
+            found => found,
+        },
     }
 }
 
@@ -104,6 +111,7 @@ pub fn all() -> Map<String, Value> {
     let ours = ours.chain(threeds::requests()).chain(threeds::answers().unwrap_or_default());
     let ours = ours.chain(links::requests()).chain(links::answers().unwrap_or_default());
     let ours = ours.chain(clock::requests()).chain(clock::answers());
+    let ours = ours.chain(subscriptions::requests()).chain(subscriptions::answers().unwrap_or_default());
     ours.chain(rules::requests()).chain(rules::answers().unwrap_or_default()).collect()
 }
 
