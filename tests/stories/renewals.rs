@@ -1,4 +1,4 @@
-//! What happens later to a subscription (contract section 7), on a test clock: renewals, declines and ends.
+//! What happens later to a subscription (contract section 7), on a test clock: renewals, declines and refusals.
 
 use crate::follow::id_of;
 use crate::world::{Engine, Keys, World, answer};
@@ -299,57 +299,52 @@ pub async fn declined_and_tried_again(engine: Engine) {
     world.books_are_clean();
 }
 
-pub async fn ends(engine: Engine) {
+/// What a rule refuses is told and listed, is no try, and comes again.
+pub async fn refused_by_a_rule(engine: Engine) {
     let world = World::new(engine).await;
-    let counted = begin(&world, GOOD, cycles(3)).await;
-    let now: jiff::Timestamp = jiff::Timestamp::from_millisecond(counted.start).unwrap();
-    let end = now.checked_add(jiff::SignedDuration::from_hours(5 * 24)).unwrap().to_string();
-    let dated = begin(&world, GOOD, json!({"subscription_end_type": "DATE", "end_date": end})).await;
-    let mut trial = cycles(2);
-    for (name, value) in [
-        ("has_trial_period", json!(true)),
-        ("trial_period_duration_type", json!("DAYS")),
-        ("trial_period_duration", json!(7)),
-    ] {
-        trial[name] = value;
-    }
-    let tried = begin(&world, GOOD, trial).await;
-    let gift = json!({"has_discount": true, "discount_percentage": 100, "discount_duration": 2});
-    let free = begin(&world, "4000000000001091", gift.clone()).await;
-    let single = begin(&world, GOOD, cycles(1)).await;
-    assert_eq!(single.stands(&world).await, "EXPIRED 1, next null at never, last SUCCESSFUL: 1 1000 CAPTURED 0d");
-    assert_eq!(tried.stands(&world).await, "ACTIVE 0, next 1 at 7d, last -: ");
-    world.advance("PT60H").await;
-    let begun = Instant::now();
+    let (good, soft) = (begin(&world, GOOD, json!({})).await, begin(&world, SOFT, json!({})).await);
+    let often = begin(&world, "5200000000001005", json!({})).await;
+    let block = world.rule(json!({"kind": "bin_block", "entries": ["411111"]})).await;
+    world.advance("PT50H").await;
+    assert_eq!(
+        good.stands(&world).await,
+        "ACTIVE 1, next 2 at 2d3h, last NOTSUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 DECLINED 2d, 2 1000 DECLINED 2d1h"
+    );
+    let charge = good.details(&world).await["subscription_transaction_details"][2]["id"].as_str().unwrap().to_owned();
+    let refused = world.get(&format!("transaction/status/{charge}")).await.1;
+    assert_eq!(
+        (&refused["success"], &refused["gateway_response"]["type"]),
+        (&json!(false), &json!("ERROR")),
+        "{refused}"
+    );
+    let log = world.get(&format!("webhooks?transaction_id={charge}")).await.1;
+    assert_eq!(log["webhooks"].as_array().unwrap().len(), 1, "{log}");
+    world.no_rule(&block).await;
+    let block = world.rule(json!({"kind": "bin_block", "entries": ["400000"]})).await;
+    world.advance("PT22H").await;
+    assert!(good.stands(&world).await.ends_with("2 1000 DECLINED 2d1h, 2 1000 CAPTURED 2d3h"));
+    assert_eq!(
+        soft.stands(&world).await,
+        "PAST_DUE 1, next 2 at 3d1h, last NOTSUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 DECLINED 2d, 2 1000 DECLINED 3d"
+    );
+    world.no_rule(&block).await;
+    world.advance("PT118H").await;
+    let tries = "2 1000 DECLINED 2d, 2 1000 DECLINED 3d, 2 1000 DECLINED 3d1h, 2 1000 DECLINED 5d, 2 1000 DECLINED 7d";
+    let end = soft.stands(&world).await;
+    assert!(end.starts_with("CANCELLED 1") && end.ends_with(tries), "{end}");
+    // A count that has no room for more refuses like any other rule.
+    let velocity = json!({"kind": "card_velocity", "merchant_id": world.keys.merchant, "limit": 1, "window": 24,
+        "unit": "hours"});
+    let velocity = world.rule(velocity).await;
+    world.advance("P1D").await;
+    assert!(often.stands(&world).await.starts_with("ACTIVE 5, next 6 at 10d, last SUCCESSFUL: "));
+    world.advance("PT26H").await;
+    let refused = often.stands(&world).await;
+    assert!(refused.starts_with("ACTIVE 5, next 6 at 10d1h, last NOTSUCCESSFUL: "), "{refused}");
+    world.no_rule(&velocity).await;
     world.advance("P2D").await;
-    assert!(begun.elapsed() < Duration::from_secs(5), "an end is waited for: {:?}", begun.elapsed());
-    assert_eq!(
-        counted.stands(&world).await,
-        "EXPIRED 3, next null at never, last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 CAPTURED 2d, 3 1000 CAPTURED 4d"
-    );
-    assert_eq!(dated.stands(&world).await, counted.stands(&world).await);
-    world.advance("P10D").await;
-    assert_eq!(
-        tried.stands(&world).await,
-        "EXPIRED 2, next null at never, last SUCCESSFUL: 1 1000 CAPTURED 7d, 2 1000 CAPTURED 9d"
-    );
-    assert_eq!(
-        free.stands(&world).await,
-        "ACTIVE 8, next 9 at 16d, last SUCCESSFUL: 1 0 CAPTURED 0d, 2 0 CAPTURED 2d, 3 1000 CAPTURED 4d, \
-         4 1000 CAPTURED 6d, 5 1000 CAPTURED 8d, 6 1000 CAPTURED 10d, 7 1000 CAPTURED 12d, 8 1000 CAPTURED 14d"
-    );
-    // The bank was not asked for nothing.
-    assert_eq!(world.bank("4000000000001091"), ["1000"; 6]);
-    let cycle = free.details(&world).await["subscription_transaction_details"][1]["id"].as_str().unwrap().to_owned();
-    let (status, found) = world.get(&format!("transaction/status/{cycle}")).await;
-    assert_eq!(
-        (status, &found["success"], &found["transaction_type"]),
-        (200, &json!(true), &json!("CAPTURE")),
-        "{found}"
-    );
-    let (paid, state) = (&found["payment_details"], &found["transaction_details"]["state"]);
-    assert_eq!((&paid["amount"], &paid["response_code"], state), (&json!(0), &json!(0), &json!("APPROVED")), "{found}");
-    let refused = world.follow("refund", &cycle, Some("1")).await;
-    assert_eq!(refused.1["gateway_response"]["code"], "ERR3019", "{}", refused.1);
+    let end = often.stands(&world).await;
+    let cycles = "5 1000 CAPTURED 8d, 6 1000 DECLINED 10d, 6 1000 CAPTURED 10d1h, 7 1000 CAPTURED 12d";
+    assert!(end.starts_with("ACTIVE 7") && end.ends_with(cycles), "{end}");
     world.books_are_clean();
 }

@@ -1,4 +1,4 @@
-//! What happens later to a subscription that is changed: another card, pauses and ends, also in the middle of a renewal.
+//! What happens later to a subscription that gets another card, is paused or ends, also in the middle of a renewal.
 
 use crate::renewals::{GOOD, HARD, SILENT, SOFT, begin, cycles};
 use crate::world::{Engine, World, answer};
@@ -158,5 +158,60 @@ pub async fn paused_and_resumed(engine: Engine) {
         long.stands(&world).await,
         "ACTIVE 4, next 5 at 10d, last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 CAPTURED 2d, 3 1000 CAPTURED ~7d, 4 1000 CAPTURED 8d"
     );
+    world.books_are_clean();
+}
+
+pub async fn ends(engine: Engine) {
+    let world = World::new(engine).await;
+    let counted = begin(&world, GOOD, cycles(3)).await;
+    let now: jiff::Timestamp = jiff::Timestamp::from_millisecond(counted.start).unwrap();
+    let end = now.checked_add(jiff::SignedDuration::from_hours(5 * 24)).unwrap().to_string();
+    let dated = begin(&world, GOOD, json!({"subscription_end_type": "DATE", "end_date": end})).await;
+    let mut trial = cycles(2);
+    for (name, value) in [
+        ("has_trial_period", json!(true)),
+        ("trial_period_duration_type", json!("DAYS")),
+        ("trial_period_duration", json!(7)),
+    ] {
+        trial[name] = value;
+    }
+    let tried = begin(&world, GOOD, trial).await;
+    let gift = json!({"has_discount": true, "discount_percentage": 100, "discount_duration": 2});
+    let free = begin(&world, "4000000000001091", gift.clone()).await;
+    let single = begin(&world, GOOD, cycles(1)).await;
+    assert_eq!(single.stands(&world).await, "EXPIRED 1, next null at never, last SUCCESSFUL: 1 1000 CAPTURED 0d");
+    assert_eq!(tried.stands(&world).await, "ACTIVE 0, next 1 at 7d, last -: ");
+    world.advance("PT60H").await;
+    let begun = Instant::now();
+    world.advance("P2D").await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "an end is waited for: {:?}", begun.elapsed());
+    assert_eq!(
+        counted.stands(&world).await,
+        "EXPIRED 3, next null at never, last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 CAPTURED 2d, 3 1000 CAPTURED 4d"
+    );
+    assert_eq!(dated.stands(&world).await, counted.stands(&world).await);
+    world.advance("P10D").await;
+    assert_eq!(
+        tried.stands(&world).await,
+        "EXPIRED 2, next null at never, last SUCCESSFUL: 1 1000 CAPTURED 7d, 2 1000 CAPTURED 9d"
+    );
+    assert_eq!(
+        free.stands(&world).await,
+        "ACTIVE 8, next 9 at 16d, last SUCCESSFUL: 1 0 CAPTURED 0d, 2 0 CAPTURED 2d, 3 1000 CAPTURED 4d, \
+         4 1000 CAPTURED 6d, 5 1000 CAPTURED 8d, 6 1000 CAPTURED 10d, 7 1000 CAPTURED 12d, 8 1000 CAPTURED 14d"
+    );
+    // The bank was not asked for nothing.
+    assert_eq!(world.bank("4000000000001091"), ["1000"; 6]);
+    let cycle = free.details(&world).await["subscription_transaction_details"][1]["id"].as_str().unwrap().to_owned();
+    let (status, found) = world.get(&format!("transaction/status/{cycle}")).await;
+    assert_eq!(
+        (status, &found["success"], &found["transaction_type"]),
+        (200, &json!(true), &json!("CAPTURE")),
+        "{found}"
+    );
+    let (paid, state) = (&found["payment_details"], &found["transaction_details"]["state"]);
+    assert_eq!((&paid["amount"], &paid["response_code"], state), (&json!(0), &json!(0), &json!("APPROVED")), "{found}");
+    let refused = world.follow("refund", &cycle, Some("1")).await;
+    assert_eq!(refused.1["gateway_response"]["code"], "ERR3019", "{}", refused.1);
     world.books_are_clean();
 }
