@@ -25,6 +25,7 @@ mod receiver;
 mod receivers;
 mod refusals;
 mod renewals;
+mod renewals_changed;
 mod renewals_raced;
 mod renewals_told;
 mod retries;
@@ -141,10 +142,11 @@ fn of_later() -> Vec<(&'static str, Story)> {
         renewals::the_samples_figures,
         renewals::calendars_and_clocks,
         renewals::declined_and_tried_again,
-        renewals::another_card,
-        renewals::changed_in_flight,
-        renewals::paused_and_resumed,
-        renewals::ends,
+        renewals_changed::another_card,
+        renewals_changed::changed_in_flight,
+        renewals_changed::paused_and_resumed,
+        renewals::refused_by_a_rule,
+        renewals_changed::ends,
         renewals_raced::missed,
         renewals_raced::two_processes,
         renewals_raced::changed_at_once,

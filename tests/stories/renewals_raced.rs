@@ -2,7 +2,7 @@
 
 use crate::receiver::now;
 use crate::renewals::{Begun, DAY_MS, GOOD, HARD, SOFT, begin, begin_by, cycles, plan};
-use crate::world::{Engine, Keys, World};
+use crate::world::{Engine, Keys, Server, World};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -39,7 +39,7 @@ async fn until(world: &World, seconds: u64, from: &str, wanted: impl Fn(usize) -
             return found;
         }
         assert!(Instant::now() < end, "{found} {from}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -93,22 +93,33 @@ pub async fn missed(engine: Engine) {
 pub async fn two_processes(engine: Engine) {
     let mut world = World::new(engine).await;
     let begun = many(&world, 200, &json!({})).await;
-    let mut second = (engine == Engine::Postgres).then(|| world.second_process());
+    let second = (engine == Engine::Postgres).then(|| world.second_process());
+    let before = [Some(&world.server), second.as_ref()].map(|server| server.map_or(0, Server::worked_ms));
     move_back(&world, DAY_MS * 5 / 2).await;
-    let at_death = until(&world, 20, "subscriptions WHERE completed = 2", |done| done >= 20).await;
-    match &mut second {
-        Some(second) => second.kill(),
+    // In the middle, and with some on their way.
+    let middle =
+        "subscriptions WHERE running IS NOT NULL AND (SELECT COUNT(*) FROM subscriptions WHERE completed = 2) >= 20";
+    until(&world, 20, middle, |running| running >= 6).await;
+    match second {
+        // The one that has more of them.
+        Some(second) => {
+            let idle = second.worked_ms() - before[1] < world.server.worked_ms() - before[0];
+            let mut busy = if idle { std::mem::replace(&mut world.server, second) } else { second };
+            busy.kill();
+        }
         None => {
             world.server.kill();
             world.restart();
         }
     }
+    let at_death = count(&world, "subscriptions WHERE completed = 2").await;
     assert!(at_death < 200, "it came too late");
     until(&world, 40, "subscriptions WHERE running IS NOT NULL", |running| running == 0).await;
     let due = format!("jobs WHERE kind = 6 AND due_at < {}", now() + 60_000);
     until(&world, 40, &due, |due| due == 0).await;
     // What was on its way then has been reversed, and is due in an hour.
     let reversed = count(&world, "transactions WHERE state = 5").await;
+    eprintln!("{engine:?}: {at_death} at the kill, {reversed} reversed");
     assert_eq!(count(&world, "subscriptions WHERE completed = 2").await, 200 - reversed);
     world.advance("PT90M").await;
     for one in &begun {
@@ -221,18 +232,23 @@ async fn ended(world: &World, keys: &Keys, begun: &[Begun]) -> Vec<String> {
 pub async fn a_year(engine: Engine) {
     let world = World::new(engine).await;
     let other = crate::clock::other(&world).await;
+    // Its workers take what falls due as well.
+    let second = (engine == Engine::Postgres).then(|| world.second_process());
     let mut ends = Vec::new();
     for (keys, steps) in [(&world.keys, 1), (&other, 365)] {
         world.advance_to(keys, "01-10T12:00:00Z").await;
         let begun = a_hundred(&world, keys).await;
-        let clock = Instant::now();
+        let (clock, worked) = (Instant::now(), world.server.worked_ms());
         for _ in 0..steps {
             world.advance_as(keys, if steps == 1 { "P365D" } else { "P1D" }).await;
         }
-        eprintln!("{engine:?}: a year in {steps} steps took {:?}", clock.elapsed());
-        assert!(steps > 1 || clock.elapsed() < Duration::from_secs(5), "{:?}", clock.elapsed());
+        let took = (clock.elapsed(), world.server.worked_ms() - worked);
+        eprintln!("{engine:?}: a year in {steps} steps took {:?}, of the process's own {} ms", took.0, took.1);
+        // Others may be at work beside it: it is held to its own time, and to what anyone would wait for.
+        assert!(steps > 1 || (took.1 < 5_000 && took.0 < Duration::from_secs(30)), "{took:?}");
         ends.push(ended(&world, keys, &begun).await);
     }
+    drop(second);
     assert_eq!(ends[0], ends[1]);
     let with = |word: &str| ends[0].iter().filter(|end| end.starts_with(word)).count();
     assert_eq!(

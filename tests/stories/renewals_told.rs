@@ -94,14 +94,122 @@ fn is_the_renewal(begun: &Begun, renewed: &Heard) {
     assert!(order.is_sorted(), "{}", renewed.body);
     assert_eq!(body["merchant_details"]["billing_details"]["billing_address"]["city"], "Shinjuku-ku");
     assert_eq!((&body["success"], &body["payment_details"]["amount"]), (&json!(true), &json!(1000)));
-    insta::allow_duplicates! { insta::assert_snapshot!(shown(&json!({"subscription_details": body["subscription_details"]})), @""); }
+    insta::allow_duplicates! { insta::assert_snapshot!(shown(&json!({"subscription_details": body["subscription_details"]})), @r#"
+    {
+      "subscription_details": {
+        "completed_payment_cycle": 2,
+        "id": "<id>",
+        "last_payment_status": "SUCCESSFUL",
+        "max_cycle_count": null,
+        "next_payment_cycle": 3,
+        "next_payment_date": "<date>",
+        "status": "ACTIVE",
+        "subscription_plan_details": {
+          "amount": 1000,
+          "billing_cycle_interval": 2,
+          "billing_cycle_type": "DAYS",
+          "ccy": "JPY",
+          "desc": "Two days",
+          "name": "読み放題",
+          "plan_discount_duration": null,
+          "plan_discount_percentage": null,
+          "trial_period_duration": "",
+          "trial_period_duration_type": "NONE"
+        },
+        "subscription_transaction_details": [
+          {
+            "amount": 1000,
+            "ccy": "JPY",
+            "cycle": 1,
+            "event": "CAPTURED",
+            "id": "<id>",
+            "ref": "<ref>",
+            "status": "SUCCESSFUL",
+            "transaction_date": "<date>"
+          },
+          {
+            "amount": 1000,
+            "ccy": "JPY",
+            "cycle": 2,
+            "event": "CAPTURED",
+            "id": "<id>",
+            "ref": "<ref>",
+            "status": "SUCCESSFUL",
+            "transaction_date": "<date>"
+          }
+        ],
+        "type": "FOREVER"
+      }
+    }
+    "#); }
 }
 
 fn is_the_pause(paused: &Heard) {
     let order = ["success", "status_code", "is_live", "gateway_response", "return_url_details", "subscription_details"]
         .map(|key| paused.body.find(&format!("\"{key}\":")).unwrap());
     assert!(order.is_sorted(), "{}", paused.body);
-    insta::allow_duplicates! { insta::assert_snapshot!(shown(&paused.json()), @""); }
+    insta::allow_duplicates! { insta::assert_snapshot!(shown(&paused.json()), @r#"
+    {
+      "gateway_response": {
+        "code": "INFO3000",
+        "message": "Subscription Updated.",
+        "type": "INFO",
+        "version": "1"
+      },
+      "is_live": false,
+      "return_url_details": {
+        "decline_url": "https://shop.example.jp/no",
+        "success_url": "https://shop.example.jp/ok",
+        "webhook_url": "<url>"
+      },
+      "status_code": 200,
+      "subscription_details": {
+        "completed_payment_cycle": 2,
+        "id": "<id>",
+        "last_payment_status": "SUCCESSFUL",
+        "max_cycle_count": null,
+        "next_payment_cycle": 3,
+        "next_payment_date": "<date>",
+        "status": "PAUSED",
+        "subscription_plan_details": {
+          "amount": 1000,
+          "billing_cycle_interval": 2,
+          "billing_cycle_type": "DAYS",
+          "ccy": "JPY",
+          "desc": "Two days",
+          "name": "読み放題",
+          "plan_discount_duration": null,
+          "plan_discount_percentage": null,
+          "trial_period_duration": "",
+          "trial_period_duration_type": "NONE"
+        },
+        "subscription_transaction_details": [
+          {
+            "amount": 1000,
+            "ccy": "JPY",
+            "cycle": 1,
+            "event": "CAPTURED",
+            "id": "<id>",
+            "ref": "<ref>",
+            "status": "SUCCESSFUL",
+            "transaction_date": "<date>"
+          },
+          {
+            "amount": 1000,
+            "ccy": "JPY",
+            "cycle": 2,
+            "event": "CAPTURED",
+            "id": "<id>",
+            "ref": "<ref>",
+            "status": "SUCCESSFUL",
+            "transaction_date": "<date>"
+          }
+        ],
+        "type": "FOREVER"
+      },
+      "success": true
+    }
+    "#); }
 }
 
 /// Each try that was declined is told, and so is the end, by the try that brings it or by itself.
@@ -109,9 +217,11 @@ pub async fn declines_are_told(engine: Engine) {
     let world = World::new(engine).await;
     let (soft, hard) = (Receiver::new(&[Does::status(200)]).await, Receiver::new(&[Does::status(200)]).await);
     let begun = [subscribed(&world, &soft, SOFT).await, subscribed(&world, &hard, HARD).await];
-    for by in ["PT49H", "P1D", "P2D", "P2D"] {
+    // Each is heard before the next: it says how its subscription stands when it is told.
+    for (by, heard) in [("PT49H", [1, 1]), ("P1D", [2, 2]), ("P2D", [3, 2]), ("P2D", [4, 2])] {
+        soft.hears(heard[0], 5).await;
+        hard.hears(heard[1], 5).await;
         world.advance(by).await;
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     }
     let said = |heard: Vec<Heard>| -> Vec<String> {
         let line = |heard: &Heard| {
