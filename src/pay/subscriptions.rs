@@ -81,7 +81,9 @@ fn stepped(one: &Subscription, change: Change, now: Millis) -> Result<Subscripti
     Ok(match (change, one.status) {
         (Change::Pause, Status::Active | Status::PastDue) => Subscription { status: Status::Paused, ..after },
         (Change::Resume, Status::Paused) if one.failed_at.is_some() => {
-            Subscription { status: Status::PastDue, due_at: Some(now), ..after }
+            // A card that will never be charged is not tried: the days for another one go on.
+            let due_at = if one.hopeless { one.due_at } else { Some(now) };
+            Subscription { status: Status::PastDue, due_at, ..after }
         }
         (Change::Resume, Status::Paused) => {
             let (period, due_at) = one.resumed(now);
