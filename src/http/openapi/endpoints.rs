@@ -104,7 +104,7 @@ const METHOD_CHANGED: &[Code] = &[
     Code::Err3018,
 ];
 
-const SUBSCRIPTION_CHANGED: &[Code] = &[Code::Err1005, Code::Err1007, Code::Err1008, Code::Err1012];
+const SUBSCRIPTION_CHANGED: &[Code] = &[Code::Err1005, Code::Err1007, Code::Err1008, Code::Err1012, Code::Val0002];
 
 const fn subscription(path: &'static str, summary: &'static str) -> Endpoint {
     let (success, refusals) = ((200, "SubscriptionAnswer"), SUBSCRIPTION_CHANGED);
