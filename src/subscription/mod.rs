@@ -163,6 +163,34 @@ const DAY_MS: Millis = 24 * 60 * 60 * 1000;
 const HOUR_MS: Millis = 60 * 60 * 1000;
 
 impl Subscription {
+    /// One that has not begun: its card, its first charge and its dates are known when that charge is.
+    pub fn new(id: SubscriptionId, caller: Caller, merchant_id: &str, money: Money, terms: Terms) -> Subscription {
+        Subscription {
+            number: 0,
+            id,
+            caller,
+            merchant_id: merchant_id.to_owned(),
+            status: Status::Starting,
+            created_at: 0,
+            money,
+            terms,
+            details: String::new(),
+            token: TokenId::from_array([0; 16]),
+            owned: false,
+            first: TransactionId::from_array([0; 16]),
+            anchor_at: 0,
+            period: 0,
+            completed: 0,
+            due_at: None,
+            failures: 0,
+            failed_at: None,
+            hopeless: false,
+            delays: 0,
+            last_paid: None,
+            running: None,
+        }
+    }
+
     fn schedule(&self) -> Schedule<'_> {
         Schedule {
             anchor: self.anchor_at,
@@ -288,40 +316,20 @@ mod tests {
     const NOON: Millis = 1_795_521_600_000; // 2026-11-24
 
     fn subscription(end: End, trial: Option<Trial>, discount: Option<Discount>) -> Subscription {
-        Subscription {
-            number: 0,
-            id: SubscriptionId::from_array([1; 16]),
-            caller: Caller { entity: EntityId::from_bytes(&[2; 16]).unwrap(), live: false },
-            merchant_id: String::new(),
-            status: Status::Starting,
-            created_at: NOON,
-            money: Money { minor: 1_000, currency: Currency::parse("JPY").unwrap() },
-            terms: Terms {
-                plan_name: String::new(),
-                plan_desc: None,
-                unit: Unit::Days,
-                interval: 10,
-                end,
-                trial,
-                discount,
-                time_zone: None,
-                merchant_txn_ref: None,
-            },
-            details: String::new(),
-            token: TokenId::from_bytes(&[3; 16]).unwrap(),
-            owned: false,
-            first: TransactionId::from_array([4; 16]),
-            anchor_at: NOON,
-            period: 0,
-            completed: 0,
-            due_at: None,
-            failures: 0,
-            failed_at: None,
-            hopeless: false,
-            delays: 0,
-            last_paid: None,
-            running: None,
-        }
+        let caller = Caller { entity: EntityId::from_bytes(&[2; 16]).unwrap(), live: false };
+        let terms = Terms {
+            plan_name: String::new(),
+            plan_desc: None,
+            unit: Unit::Days,
+            interval: 10,
+            end,
+            trial,
+            discount,
+            time_zone: None,
+            merchant_txn_ref: None,
+        };
+        let money = Money { minor: 1_000, currency: Currency::parse("JPY").unwrap() };
+        Subscription::new(SubscriptionId::from_array([1; 16]), caller, "JP00000001", money, terms)
     }
 
     fn begun(end: End, trial: Option<Trial>) -> Option<Subscription> {
