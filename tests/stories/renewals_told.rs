@@ -80,7 +80,7 @@ async fn the_feed(world: &World, heard: &[String]) {
         let body = heard.json();
         said.push(format!("{} {}", if is_a_change(&body) { "change" } else { "charge" }, status(&body)));
     }
-    assert_eq!(said, ["charge CANCELLED", "charge CANCELLED", "change PAUSED", "change ACTIVE", "change CANCELLED"]);
+    assert_eq!(said, ["charge ACTIVE", "charge ACTIVE", "change PAUSED", "change ACTIVE", "change CANCELLED"]);
 }
 
 fn is_the_renewal(begun: &Begun, renewed: &Heard) {
