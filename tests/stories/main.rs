@@ -150,6 +150,8 @@ fn of_later() -> Vec<(&'static str, Story)> {
         renewals_raced::missed,
         renewals_raced::two_processes,
         renewals_raced::changed_at_once,
+        renewals_raced::changed_before_the_charge,
+        renewals_raced::changed_before_its_end,
         renewals_raced::a_year,
         renewals_told::told_and_signed,
         renewals_told::declines_are_told,

@@ -193,6 +193,110 @@ pub async fn changed_at_once(engine: Engine) {
     world.books_are_clean();
 }
 
+/// Five by a stored card.
+async fn five(world: &World) -> Vec<Begun> {
+    let mut body = plan(world, GOOD, json!({}));
+    body.as_object_mut().unwrap().remove("card");
+    body["payment_method"] = json!({"type": "scheme", "stored_payment_method_id": world.token});
+    join_all((0..5).map(|_| begin_by(world, &world.keys, body.clone()))).await
+}
+
+/// The changes in the midst of their renewals; the last one is let be.
+async fn change(world: &World, begun: &[Begun], token: &str) {
+    begun[0].done(world, "cancel").await;
+    begun[1].done(world, "pause").await;
+    begun[2].done(world, "pause").await;
+    begun[2].done(world, "resume").await;
+    let token = json!({"payment_method": {"type": "scheme", "stored_payment_method_id": token}});
+    let (status, changed) = begun[3].new_card(world, token).await;
+    assert_eq!(status, 200, "{changed}");
+}
+
+async fn another(world: &World) -> String {
+    let card = json!({"card": world.card_charge("4000000000001091")["card"], "merchant_id": world.keys.merchant});
+    let (status, stored) = world.post("tokens", &card).await;
+    assert_eq!(status, 201, "{stored}");
+    stored["token"]["id"].as_str().unwrap().to_owned()
+}
+
+/// Once nothing is due: the cancelled one, the paused one, and the others, which stand alike.
+async fn afterwards(world: &World, begun: &[Begun]) -> [String; 3] {
+    let due = format!("jobs WHERE kind = 6 AND due_at < {}", now() + 30_000);
+    until(world, 20, &due, |due| due == 0).await;
+    let mut stand = Vec::new();
+    for one in begun {
+        stand.push(one.stands(world).await);
+    }
+    assert!(stand[3] == stand[2] && stand[4] == stand[2], "{stand:#?}");
+    stand[..3].to_vec().try_into().unwrap()
+}
+
+/// What changes a subscription between the look at it and the intent of its charge is heeded.
+pub async fn changed_before_the_charge(engine: Engine) {
+    // Only there can one process be held up in between while the other goes on.
+    if engine == Engine::Sqlite {
+        return;
+    }
+    let mut world = World::new(engine).await;
+    let begun = five(&world).await;
+    let second = world.second_process();
+    let signal = |word: &str, server: &Server| {
+        assert!(std::process::Command::new("kill").args([word, &server.id().to_string()]).status().unwrap().success());
+    };
+    signal("-STOP", &second);
+    let url = world.database_url.as_ref().unwrap();
+    let (held, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    held.batch_execute("BEGIN; SELECT 1 FROM tokens FOR UPDATE").await.unwrap();
+    move_back(&world, DAY_MS * 5 / 2).await;
+    let blocked = "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    until(&world, 10, blocked, |blocked| blocked > 0).await;
+    // All were taken at once; the others come to the same point.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    signal("-CONT", &second);
+    let first = std::mem::replace(&mut world.server, second);
+    let token = another(&world).await;
+    change(&world, &begun, &token).await;
+    assert_eq!(world.texts("SELECT COUNT(*) FROM subscriptions WHERE running IS NOT NULL").await, ["0"]);
+    held.batch_execute("COMMIT").await.unwrap();
+    let paid = "last SUCCESSFUL: 1 1000 CAPTURED 0d";
+    assert_eq!(
+        afterwards(&world, &begun).await,
+        [
+            format!("CANCELLED 1, next null at never, {paid}"),
+            format!("PAUSED 1, next 2 at 0d-12h, {paid}"),
+            format!("ACTIVE 2, next 3 at 1d12h, {paid}, 2 1000 CAPTURED ~0d"),
+        ]
+    );
+    assert_eq!(world.bank("4000000000001091"), ["1000"], "the new card is charged");
+    drop(first);
+    world.books_are_clean();
+}
+
+/// What changes it while the bank is being asked stands, and so does the charge.
+pub async fn changed_before_its_end(engine: Engine) {
+    let world = World::new(engine).await;
+    let begun = five(&world).await;
+    let token = another(&world).await;
+    let bank = rusqlite::Connection::open(world.folder.join("sandbox-bank.db")).unwrap();
+    bank.execute_batch("BEGIN IMMEDIATE").unwrap();
+    move_back(&world, DAY_MS * 5 / 2).await;
+    until(&world, 10, "subscriptions WHERE running IS NOT NULL", |running| running == 5).await;
+    change(&world, &begun, &token).await;
+    assert_eq!(world.texts("SELECT COUNT(*) FROM subscriptions WHERE running IS NOT NULL").await, ["5"]);
+    bank.execute_batch("COMMIT").unwrap();
+    let paid = "last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 CAPTURED ~0d";
+    assert_eq!(
+        afterwards(&world, &begun).await,
+        [
+            format!("CANCELLED 2, next null at never, {paid}"),
+            format!("PAUSED 2, next 3 at 1d12h, {paid}"),
+            format!("ACTIVE 2, next 3 at 1d12h, {paid}"),
+        ]
+    );
+    world.books_are_clean();
+}
+
 /// A hundred plans of many kinds, the same for each entity.
 async fn a_hundred(world: &World, keys: &Keys) -> Vec<Begun> {
     let month = |mut changes: Value| {
