@@ -177,6 +177,10 @@ impl SubscriptionId {
 }
 
 impl TokenId {
+    pub fn from_array(bytes: [u8; 16]) -> TokenId {
+        TokenId(Uuid::from_bytes(bytes))
+    }
+
     pub fn new(random: &Random) -> TokenId {
         TokenId(uuid::Builder::from_random_bytes(random.bytes()).into_uuid())
     }

@@ -4,14 +4,14 @@ use super::flow::body_text;
 use crate::app::App;
 use crate::clock::Millis;
 use crate::error::{Error, FieldError};
-use crate::id::{SubscriptionId, TokenId, TransactionId};
+use crate::id::SubscriptionId;
 use crate::json::Node;
 use crate::money::Money;
 use crate::pay::request::{CardSource, ChargeRequest};
 use crate::pay::subscribed::Known;
 use crate::pay::transaction::Details;
 use crate::subscription::calendar::Unit;
-use crate::subscription::{Discount, End, Status, Subscription, Terms, Trial};
+use crate::subscription::{Discount, End, Subscription, Terms, Trial};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
@@ -105,33 +105,10 @@ fn end_date(plan: &Node, time_zone: Option<&str>, errors: &mut Vec<FieldError>) 
 /// What the first charge begins; its amount is the first cycle's, or nothing.
 pub fn begin(app: &App, request: &mut ChargeRequest, source: &CardSource, terms: Terms) -> Result<(), Error> {
     let kept = Details { visited_ip: String::new(), customer_ip: None, link: None, ..request.details.clone() };
-    let now = app.clock.now();
-    let nothing = TransactionId::from_array([0; 16]);
-    let subscription = Subscription {
-        number: 0,
-        id: SubscriptionId::new(now, &app.random),
-        caller: request.caller,
-        merchant_id: request.merchant.id.clone(),
-        status: Status::Starting,
-        created_at: now,
-        money: request.money,
-        terms,
-        details: serde_json::to_string(&kept).map_err(Error::internal)?,
-        // Known when its charge is.
-        token: TokenId::new(&app.random),
-        owned: !source.stores(),
-        first: nothing,
-        anchor_at: now,
-        period: 0,
-        completed: 0,
-        due_at: None,
-        failures: 0,
-        failed_at: None,
-        hopeless: false,
-        delays: 0,
-        last_paid: None,
-        running: None,
-    };
+    let id = SubscriptionId::new(app.clock.now(), &app.random);
+    let new = Subscription::new(id, request.caller, &request.merchant.id, request.money, terms);
+    let details = serde_json::to_string(&kept).map_err(Error::internal)?;
+    let subscription = Subscription { details, owned: !source.stores(), ..new };
     let trial = subscription.terms.trial.is_some();
     request.money = if trial { Money::zero(request.money.currency) } else { subscription.price(1) };
     request.subscription = Some(Box::new(Known { subscription, charges: Vec::new() }));

@@ -177,7 +177,8 @@ fn approved(app: &App, request: &ChargeRequest, instrument: &Instrument, after: 
         (Purpose::Subscription, _) => Some(subscribe::answer(request, after)?),
         _ => None,
     };
-    // Behind the token that was made: the one that it takes the place of.
-    rows.extend(after.details.subscription.iter().filter(|share| share.owned).map(|share| erase_unused(share.id)));
+    // Behind the token that was made: the one that it takes the place of, whoever is to see the new one. And what a last
+    // cycle leaves, of whatever card was named while it was on its way.
+    rows.extend(after.details.subscription.iter().map(|share| erase_unused(share.id)));
     Ok(Extra { rows, answer })
 }

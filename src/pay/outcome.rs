@@ -152,7 +152,8 @@ pub fn news(app: &App, after: &Transaction, parent: Option<&Transaction>) -> Vec
         transaction: after.id,
         first: parent.map_or(after.id, |parent| parent.parent.unwrap_or(parent.id)),
         url: after.details.return_url.webhook_url.as_deref(),
-        subscription: None,
+        subscription: after.details.subscription.as_ref().map(|share| share.id),
+        by_charge: true,
         now,
         due_at: app.database_now(),
     })

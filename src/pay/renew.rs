@@ -118,9 +118,7 @@ async fn free(app: &App, job: &Job, request: &ChargeRequest) -> Result<(), Error
     writes.extend(subscribe::begun(request, &instrument, &paid)?);
     writes.push(store::insert(&paid, None)?);
     writes.extend(subscribe::ended(app, &paid));
-    if let Some(share) = paid.details.subscription.as_ref().filter(|share| share.owned) {
-        writes.push(rows::erase_unused(share.id));
-    }
+    writes.push(rows::erase_unused(known.subscription.id));
     writes.extend(outcome::news(app, &paid, None));
     if let Written::Applied(_) = app.db.write(writes).await? {
         app.nudge.notify_one();

@@ -232,12 +232,20 @@ pub async fn told(app: &App, id: SubscriptionId, status: Option<Status>) -> Resu
     Ok((serde_json::to_string(&body).map_err(Error::internal)?, urls.webhook_url))
 }
 
-/// The block of a charge's webhook; none where its subscription never began.
-pub async fn of_charge(app: &App, charge: &Transaction) -> Result<Option<SubscriptionDetails>, Error> {
+/// The block of a charge's webhook: the state and the payments of then. None where its subscription never began.
+pub async fn of_charge(
+    app: &App,
+    charge: &Transaction,
+    status: Option<Status>,
+) -> Result<Option<SubscriptionDetails>, Error> {
     let Some(share) = &charge.details.subscription else { return Ok(None) };
     let found = rows::find_any(&app.db, share.id).await?.filter(|found| found.status != Status::Starting);
-    let Some(found) = found else { return Ok(None) };
-    let charges = charges(&app.db, found.id, CHARGES).await?;
+    let Some(mut found) = found else { return Ok(None) };
+    let mut charges = charges(&app.db, found.id, CHARGES).await?;
+    charges.retain(|one| one.reference <= charge.reference);
+    found.status = status.unwrap_or(found.status);
+    found.last_paid = charges.last().map(|last| last.paid);
+    found.completed = charges.iter().filter(|one| one.paid).count().try_into().unwrap_or(found.completed);
     Ok(Some(details(&found, &charges)))
 }
 

@@ -160,7 +160,8 @@ fn news(app: &App, after: &Subscription) -> Result<Vec<Stmt>, Error> {
         transaction: after.first,
         first: after.first,
         url: details.return_url.webhook_url.as_deref(),
-        subscription: Some((after.id, after.status as i64)),
+        subscription: Some(after.id),
+        by_charge: false,
         now,
         due_at: app.database_now(),
     }))

@@ -163,6 +163,34 @@ const DAY_MS: Millis = 24 * 60 * 60 * 1000;
 const HOUR_MS: Millis = 60 * 60 * 1000;
 
 impl Subscription {
+    /// One that has not begun: its card, its first charge and its dates are known when that charge is.
+    pub fn new(id: SubscriptionId, caller: Caller, merchant_id: &str, money: Money, terms: Terms) -> Subscription {
+        Subscription {
+            number: 0,
+            id,
+            caller,
+            merchant_id: merchant_id.to_owned(),
+            status: Status::Starting,
+            created_at: 0,
+            money,
+            terms,
+            details: String::new(),
+            token: TokenId::from_array([0; 16]),
+            owned: false,
+            first: TransactionId::from_array([0; 16]),
+            anchor_at: 0,
+            period: 0,
+            completed: 0,
+            due_at: None,
+            failures: 0,
+            failed_at: None,
+            hopeless: false,
+            delays: 0,
+            last_paid: None,
+            running: None,
+        }
+    }
+
     fn schedule(&self) -> Schedule<'_> {
         Schedule {
             anchor: self.anchor_at,
@@ -252,7 +280,7 @@ impl Subscription {
             due: next.map(|(_, date)| date),
             again: self.next_try(failed_at, at, retry_days),
             last_day: last_day.max(at),
-            later: at + (HOUR_MS << self.delays.clamp(0, 4)).min(DAY_MS),
+            later: at + (HOUR_MS << self.delays.clamp(0, 5)).min(DAY_MS),
         };
         Share { id: self.id, owned: self.owned, part }
     }
@@ -288,40 +316,20 @@ mod tests {
     const NOON: Millis = 1_795_521_600_000; // 2026-11-24
 
     fn subscription(end: End, trial: Option<Trial>, discount: Option<Discount>) -> Subscription {
-        Subscription {
-            number: 0,
-            id: SubscriptionId::from_array([1; 16]),
-            caller: Caller { entity: EntityId::from_bytes(&[2; 16]).unwrap(), live: false },
-            merchant_id: String::new(),
-            status: Status::Starting,
-            created_at: NOON,
-            money: Money { minor: 1_000, currency: Currency::parse("JPY").unwrap() },
-            terms: Terms {
-                plan_name: String::new(),
-                plan_desc: None,
-                unit: Unit::Days,
-                interval: 10,
-                end,
-                trial,
-                discount,
-                time_zone: None,
-                merchant_txn_ref: None,
-            },
-            details: String::new(),
-            token: TokenId::from_bytes(&[3; 16]).unwrap(),
-            owned: false,
-            first: TransactionId::from_array([4; 16]),
-            anchor_at: NOON,
-            period: 0,
-            completed: 0,
-            due_at: None,
-            failures: 0,
-            failed_at: None,
-            hopeless: false,
-            delays: 0,
-            last_paid: None,
-            running: None,
-        }
+        let caller = Caller { entity: EntityId::from_bytes(&[2; 16]).unwrap(), live: false };
+        let terms = Terms {
+            plan_name: String::new(),
+            plan_desc: None,
+            unit: Unit::Days,
+            interval: 10,
+            end,
+            trial,
+            discount,
+            time_zone: None,
+            merchant_txn_ref: None,
+        };
+        let money = Money { minor: 1_000, currency: Currency::parse("JPY").unwrap() };
+        Subscription::new(SubscriptionId::from_array([1; 16]), caller, "JP00000001", money, terms)
     }
 
     fn begun(end: End, trial: Option<Trial>) -> Option<Subscription> {
@@ -360,9 +368,9 @@ mod tests {
     #[test]
     fn what_a_renewal_means() {
         let days = |share: &Share| {
-            let Part::Renews { cycle, period, due, again, last_day, later, .. } = share.part else { panic!() };
+            let Part::Renews { cycle, at, period, due, again, last_day, later } = share.part else { panic!() };
             let day = |at: Millis| (at - NOON) / DAY_MS;
-            (cycle, period, due.map(day), again.map(day), day(last_day), (later - NOON) % DAY_MS / HOUR_MS)
+            (cycle, period, due.map(day), again.map(day), day(last_day), (later - at) / HOUR_MS)
         };
         let mut one = begun(End::Cycles(3), None).unwrap();
         let at = |day: i64| NOON + day * DAY_MS;
@@ -371,8 +379,8 @@ mod tests {
         assert_eq!(days(&one.renew(at(35), &[1, 3, 5])).2, Some(20));
         // The third try of an unpaid cycle, long after its time: it keeps its distance, and paid dates are not looked for.
         (one.failures, one.failed_at, one.delays) = (2, Some(at(10)), 9);
-        assert_eq!(days(&one.renew(at(13), &[1, 3, 5])), (2, 2, Some(20), Some(15), 15, 16));
-        assert_eq!(days(&one.renew(at(41), &[1, 3, 5])), (2, 5, Some(50), Some(43), 41, 16));
+        assert_eq!(days(&one.renew(at(13), &[1, 3, 5])), (2, 2, Some(20), Some(15), 15, 24));
+        assert_eq!(days(&one.renew(at(41), &[1, 3, 5])), (2, 5, Some(50), Some(43), 41, 24));
         one.failures = 3;
         assert_eq!(days(&one.renew(at(15), &[1, 3, 5])).3, None);
         assert_eq!(days(&one.renew(at(15), &[])).3, None);

@@ -11,10 +11,13 @@ use fuda::pay::books::{self, Checked};
 use fuda::pay::store;
 use fuda::pay::transaction::{Kind, State, Transaction};
 use fuda::subscription::Part;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Before this age an intent is its flow's alone, milliseconds: the bank's deadline and the margin.
 const SETTLE_MS: i64 = 5_000;
+
+/// How long a key is remembered at least, milliseconds: a day, but for what a request takes until it claims it.
+const KEY_MS: i64 = 86_340_000;
 
 pub async fn count(db: &Db, sql: &'static str, args: Vec<Value>) -> i64 {
     db.rows(sql, args).await.unwrap()[0].int(0).unwrap()
@@ -134,14 +137,16 @@ fn balanced(one: &Transaction, all: &[Transaction]) -> Result<(), String> {
 
 /// No request, however often it was sent, moves money twice.
 fn once_for_each_mark(all: &[Transaction]) -> Result<(), String> {
-    let mut seen = BTreeSet::new();
+    let mut seen = BTreeMap::new();
     // What a subscription brings has its mark; it is looked at by itself.
     let first = |one: &Transaction| {
         one.details.subscription.as_ref().is_none_or(|share| matches!(share.part, Part::Begins { .. }))
     };
     for one in all.iter().filter(|one| one.state.succeeded() && !one.details.lapse && first(one)) {
         let mark = if one.is_charge() { &one.merchant_txn_ref } else { &one.details.notes };
-        if !seen.insert(mark.clone()) {
+        // A request that slept for longer than a key is remembered is a new one.
+        let before = seen.insert(mark.clone(), one.created_at);
+        if before.is_some_and(|before| one.created_at - before < KEY_MS) {
             return Err(fail(one, "a request was carried out twice"));
         }
     }

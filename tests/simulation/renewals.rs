@@ -159,7 +159,7 @@ impl Times {
         let sent = sent.iter().map(|row| (transaction(row), (row.int(1).unwrap(), row.opt_int(2).unwrap()))).collect();
         let mut times = Times { sent, events: BTreeMap::new(), steps: BTreeMap::new() };
         for event in webhook::page(db, 0, i64::MIN, 100_000).await.map_err(say)? {
-            match event.subscription {
+            match event.subscription.zip(event.subscription_status) {
                 Some((id, status)) => times.steps.entry(id).or_default().push(Step { status, at: event.created_at }),
                 None => drop(times.events.entry(event.transaction).or_insert(event.created_at)),
             }
@@ -181,7 +181,8 @@ async fn charges<'a>(
 ) -> Result<Vec<Charge<'a>>, String> {
     let sql = "SELECT transaction_id, cycle FROM subscription_charges WHERE subscription_id = $1";
     let listed = db.rows(sql, vec![one.id.into()]).await.map_err(say)?;
-    let listed: BTreeMap<TransactionId, i64> = listed.iter().map(|row| (transaction(row), row.int(1).unwrap())).collect();
+    let listed: BTreeMap<TransactionId, i64> =
+        listed.iter().map(|row| (transaction(row), row.int(1).unwrap())).collect();
     let mut charges = Vec::new();
     for charge in mine {
         let Some(share) = charge.details.subscription.as_ref().filter(|share| share.id == one.id) else { continue };
@@ -199,7 +200,11 @@ async fn charges<'a>(
         let ended = ended.ok_or_else(|| format!("a charge has no end: {charge:?}"))?;
         charges.push(Charge { one: charge, cycle, began: sent, ended });
     }
-    if listed.len() == charges.len() { Ok(charges) } else { Err(format!("a charge is listed that is not there: {one:?}")) }
+    if listed.len() == charges.len() {
+        Ok(charges)
+    } else {
+        Err(format!("a charge is listed that is not there: {one:?}"))
+    }
 }
 
 /// The card that it charges is there, and no other of its own; none after its end.
@@ -445,7 +450,8 @@ impl Story<'_> {
         lines.extend(self.steps.iter().map(|step| format!("state {} at {}", step.status, step.at)));
         let delete = |asked: &&Asked| asked.wish == Wish::Delete(self.one.token.to_string());
         for asked in self.asked.iter().copied().chain(asked.iter().filter(delete)) {
-            let answers: Vec<_> = told.iter().filter(|told| told.mark == asked.mark).map(|told| (&told.code, told.at)).collect();
+            let answers: Vec<_> =
+                told.iter().filter(|told| told.mark == asked.mark).map(|told| (&told.code, told.at)).collect();
             lines.push(format!("{asked:?} {answers:?}"));
         }
         lines.join("\n")

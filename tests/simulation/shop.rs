@@ -119,16 +119,11 @@ fn heard(head: &str, body: &str, secret: &str, status: u16) -> Heard {
             format!("{id} {status}")
         }
     };
-    Heard {
-        id: id.to_owned(),
-        subject,
-        code: body["gateway_response"]["code"].as_str().unwrap().to_owned(),
-        status,
-    }
+    Heard { id: id.to_owned(), subject, code: body["gateway_response"]["code"].as_str().unwrap().to_owned(), status }
 }
 
 fn subject(event: &Event) -> String {
-    match event.subscription {
+    match event.subscription.zip(event.subscription_status) {
         Some((id, status)) => format!("{id} {}", Status::from_id(status).map_or("", Status::name)),
         None => event.transaction.to_string(),
     }

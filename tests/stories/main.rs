@@ -251,6 +251,7 @@ fn of_subscriptions() -> Vec<(&'static str, Story)> {
         subscriptions::changes,
         subscriptions::keys_of_changes,
         subscriptions::mistakes,
+        subscriptions::no_plan_and_no_page,
         subscriptions::nothing_begins,
         subscriptions::first_cycles,
         subscriptions::a_card_of_its_own,

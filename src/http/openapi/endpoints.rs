@@ -104,7 +104,7 @@ const METHOD_CHANGED: &[Code] = &[
     Code::Err3018,
 ];
 
-const SUBSCRIPTION_CHANGED: &[Code] = &[Code::Err1005, Code::Err1007, Code::Err1008, Code::Err1012];
+const SUBSCRIPTION_CHANGED: &[Code] = &[Code::Err1005, Code::Err1007, Code::Err1008, Code::Err1012, Code::Val0002];
 
 const fn subscription(path: &'static str, summary: &'static str) -> Endpoint {
     let (success, refusals) = ((200, "SubscriptionAnswer"), SUBSCRIPTION_CHANGED);
@@ -257,7 +257,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
             "true cancels the live subscriptions that charge it, in the same write.",
         )],
         success: (200, "TokenAnswer"),
-        refusals: &[Code::Err1003, Code::Err1005],
+        refusals: &[Code::Err1003, Code::Err1005, Code::Val0002],
     },
     Endpoint {
         method: "post",

@@ -1,8 +1,7 @@
 //! Examples of subscriptions.
 
-use super::{ENTITY, MADE_AT, MERCHANT, REQUEST, TOKEN, TRANSACTION, address, approved, charge, example, merchant};
-use crate::directory::Caller;
-use crate::id::{EntityId, SubscriptionId, TokenId, TransactionId};
+use super::{MADE_AT, MERCHANT, REQUEST, TOKEN, address, approved, charge, example, merchant};
+use crate::id::SubscriptionId;
 use crate::money::{Currency, Money};
 use crate::pay::envelope;
 use crate::pay::subscribed::{self, Charged, SubscriptionAnswer, SubscriptionDetails, SubscriptionList};
@@ -62,41 +61,19 @@ pub fn requests() -> Vec<(String, Value)> {
 }
 
 fn begun(charge: &Transaction) -> Option<Subscription> {
-    let currency = Currency::parse("JPY")?;
-    let mut one = Subscription {
-        number: 1,
-        id: SubscriptionId::parse(SUBSCRIPTION)?,
-        caller: Caller { entity: EntityId::parse(ENTITY)?, live: false },
-        merchant_id: MERCHANT.to_owned(),
-        status: Status::Starting,
-        created_at: MADE_AT,
-        money: Money { minor: 1_000, currency },
-        terms: Terms {
-            plan_name: "スタンダード".to_owned(),
-            plan_desc: Some("月額プラン".to_owned()),
-            unit: Unit::Months,
-            interval: 1,
-            end: End::Cycles(12),
-            trial: None,
-            discount: Some(Discount { percentage: 10, cycles: 2 }),
-            time_zone: Some("Asia/Tokyo".to_owned()),
-            merchant_txn_ref: charge.merchant_txn_ref.clone(),
-        },
-        details: String::new(),
-        token: TokenId::parse(TOKEN)?,
-        owned: true,
-        first: TransactionId::parse(TRANSACTION)?,
-        anchor_at: MADE_AT,
-        period: 0,
-        completed: 0,
-        due_at: None,
-        failures: 0,
-        failed_at: None,
-        hopeless: false,
-        delays: 0,
-        last_paid: None,
-        running: None,
+    let money = Money { minor: 1_000, currency: Currency::parse("JPY")? };
+    let terms = Terms {
+        plan_name: "スタンダード".to_owned(),
+        plan_desc: Some("月額プラン".to_owned()),
+        unit: Unit::Months,
+        interval: 1,
+        end: End::Cycles(12),
+        trial: None,
+        discount: Some(Discount { percentage: 10, cycles: 2 }),
+        time_zone: Some("Asia/Tokyo".to_owned()),
+        merchant_txn_ref: charge.merchant_txn_ref.clone(),
     };
+    let mut one = Subscription::new(SubscriptionId::parse(SUBSCRIPTION)?, charge.caller, MERCHANT, money, terms);
     let share = one.begin(MADE_AT)?;
     Some(one.begun(&share))
 }
