@@ -152,6 +152,7 @@ fn of_later() -> Vec<(&'static str, Story)> {
         renewals_raced::changed_at_once,
         renewals_raced::changed_before_the_charge,
         renewals_raced::changed_before_its_end,
+        renewals_raced::killed_in_mid_advance,
         renewals_raced::a_year,
         renewals_told::told_and_signed,
         renewals_told::declines_are_told,

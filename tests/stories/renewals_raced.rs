@@ -1,7 +1,7 @@
 //! Renewals on several processes, through crashes, and while their subscriptions are being changed: each cycle once.
 
 use crate::receiver::now;
-use crate::renewals::{Begun, DAY_MS, GOOD, HARD, SOFT, begin, begin_by, cycles, plan};
+use crate::renewals::{Begun, DAY_MS, GOOD, HARD, SOFT, begin, begin_by, cycles, plan, since};
 use crate::world::{Engine, Keys, Server, World};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -295,6 +295,34 @@ pub async fn changed_before_its_end(engine: Engine) {
         ]
     );
     world.books_are_clean();
+}
+
+/// The crash comes in the middle of two months; what was on its way is reversed, and charged an hour later.
+pub async fn killed_in_mid_advance(engine: Engine) {
+    let mut world = World::new(engine).await;
+    world.advance("PT1S").await;
+    let begun = many(&world, 20, &json!({})).await;
+    let body = json!({"advance": "P61D"});
+    let running = tokio::spawn(world.authed(world.http.post(world.url("test/clock")), &world.keys).json(&body).send());
+    until(&world, 20, "subscriptions WHERE completed >= 5", |some| some >= 5).await;
+    world.server.kill();
+    assert!(running.await.unwrap().is_err(), "the advance was over before the crash");
+    assert!(count(&world, "subscriptions WHERE completed < 31").await > 0, "the crash came too late");
+    world.restart();
+    until(&world, 60, "subscriptions WHERE completed = 31 AND status = 1 AND running IS NULL", |done| done == 20).await;
+    for one in &begun {
+        let found = one.details(&world).await;
+        each_once(&found);
+        let charges = found["subscription_transaction_details"].as_array().unwrap();
+        for charge in charges {
+            let (cycle, at) = (charge["cycle"].as_i64().unwrap(), since(one.start, &charge["transaction_date"]));
+            let undone = charges.iter().any(|one| one["cycle"] == charge["cycle"] && one["event"] == "DECLINED");
+            let hour = undone && charge["event"] == "CAPTURED";
+            assert_eq!(at, format!("{}d{}", 2 * (cycle - 1), if hour { "1h" } else { "" }), "{found}");
+        }
+        assert_eq!(since(one.start, &found["next_payment_date"]), "62d");
+    }
+    the_bank_agrees(&world, &begun).await;
 }
 
 /// A hundred plans of many kinds, the same for each entity.
