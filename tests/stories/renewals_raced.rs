@@ -1,7 +1,7 @@
 //! Renewals on several processes, through crashes, and while their subscriptions are being changed: each cycle once.
 
 use crate::receiver::now;
-use crate::renewals::{Begun, DAY_MS, GOOD, HARD, SOFT, begin, begin_by, cycles, plan};
+use crate::renewals::{Begun, DAY_MS, GOOD, HARD, SOFT, begin, begin_by, cycles, plan, since};
 use crate::world::{Engine, Keys, Server, World};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -191,6 +191,138 @@ pub async fn changed_at_once(engine: Engine) {
         world.texts("SELECT COUNT(DISTINCT token_id) FROM subscriptions").await.into_iter().collect();
     assert_eq!(used, BTreeSet::from(["1".to_owned()]));
     world.books_are_clean();
+}
+
+/// Five by a stored card.
+async fn five(world: &World) -> Vec<Begun> {
+    let mut body = plan(world, GOOD, json!({}));
+    body.as_object_mut().unwrap().remove("card");
+    body["payment_method"] = json!({"type": "scheme", "stored_payment_method_id": world.token});
+    join_all((0..5).map(|_| begin_by(world, &world.keys, body.clone()))).await
+}
+
+/// The changes in the midst of their renewals; the last one is let be.
+async fn change(world: &World, begun: &[Begun], token: &str) {
+    begun[0].done(world, "cancel").await;
+    begun[1].done(world, "pause").await;
+    begun[2].done(world, "pause").await;
+    begun[2].done(world, "resume").await;
+    let token = json!({"payment_method": {"type": "scheme", "stored_payment_method_id": token}});
+    let (status, changed) = begun[3].new_card(world, token).await;
+    assert_eq!(status, 200, "{changed}");
+}
+
+async fn another(world: &World) -> String {
+    let card = json!({"card": world.card_charge("4000000000001091")["card"], "merchant_id": world.keys.merchant});
+    let (status, stored) = world.post("tokens", &card).await;
+    assert_eq!(status, 201, "{stored}");
+    stored["token"]["id"].as_str().unwrap().to_owned()
+}
+
+/// Once nothing is due: the cancelled one, the paused one, and the others, which stand alike.
+async fn afterwards(world: &World, begun: &[Begun]) -> [String; 3] {
+    let due = format!("jobs WHERE kind = 6 AND due_at < {}", now() + 30_000);
+    until(world, 20, &due, |due| due == 0).await;
+    let mut stand = Vec::new();
+    for one in begun {
+        stand.push(one.stands(world).await);
+    }
+    assert!(stand[3] == stand[2] && stand[4] == stand[2], "{stand:#?}");
+    stand[..3].to_vec().try_into().unwrap()
+}
+
+/// What changes a subscription between the look at it and the intent of its charge is heeded.
+pub async fn changed_before_the_charge(engine: Engine) {
+    // Only there can one process be held up in between while the other goes on.
+    if engine == Engine::Sqlite {
+        return;
+    }
+    let mut world = World::new(engine).await;
+    let begun = five(&world).await;
+    let second = world.second_process();
+    let signal = |word: &str, server: &Server| {
+        assert!(std::process::Command::new("kill").args([word, &server.id().to_string()]).status().unwrap().success());
+    };
+    signal("-STOP", &second);
+    let url = world.database_url.as_ref().unwrap();
+    let (held, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    held.batch_execute("BEGIN; SELECT 1 FROM tokens FOR UPDATE").await.unwrap();
+    move_back(&world, DAY_MS * 5 / 2).await;
+    let blocked = "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    until(&world, 10, blocked, |blocked| blocked > 0).await;
+    // All were taken at once; the others come to the same point.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    signal("-CONT", &second);
+    let first = std::mem::replace(&mut world.server, second);
+    let token = another(&world).await;
+    change(&world, &begun, &token).await;
+    assert_eq!(world.texts("SELECT COUNT(*) FROM subscriptions WHERE running IS NOT NULL").await, ["0"]);
+    held.batch_execute("COMMIT").await.unwrap();
+    let paid = "last SUCCESSFUL: 1 1000 CAPTURED 0d";
+    assert_eq!(
+        afterwards(&world, &begun).await,
+        [
+            format!("CANCELLED 1, next null at never, {paid}"),
+            format!("PAUSED 1, next 2 at 0d-12h, {paid}"),
+            format!("ACTIVE 2, next 3 at 1d12h, {paid}, 2 1000 CAPTURED ~0d"),
+        ]
+    );
+    assert_eq!(world.bank("4000000000001091"), ["1000"], "the new card is charged");
+    drop(first);
+    world.books_are_clean();
+}
+
+/// What changes it while the bank is being asked stands, and so does the charge.
+pub async fn changed_before_its_end(engine: Engine) {
+    let world = World::new(engine).await;
+    let begun = five(&world).await;
+    let token = another(&world).await;
+    let bank = rusqlite::Connection::open(world.folder.join("sandbox-bank.db")).unwrap();
+    bank.execute_batch("BEGIN IMMEDIATE").unwrap();
+    move_back(&world, DAY_MS * 5 / 2).await;
+    until(&world, 10, "subscriptions WHERE running IS NOT NULL", |running| running == 5).await;
+    change(&world, &begun, &token).await;
+    assert_eq!(world.texts("SELECT COUNT(*) FROM subscriptions WHERE running IS NOT NULL").await, ["5"]);
+    bank.execute_batch("COMMIT").unwrap();
+    let paid = "last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 CAPTURED ~0d";
+    assert_eq!(
+        afterwards(&world, &begun).await,
+        [
+            format!("CANCELLED 2, next null at never, {paid}"),
+            format!("PAUSED 2, next 3 at 1d12h, {paid}"),
+            format!("ACTIVE 2, next 3 at 1d12h, {paid}"),
+        ]
+    );
+    world.books_are_clean();
+}
+
+/// The crash comes in the middle of two months; what was on its way is reversed, and charged an hour later.
+pub async fn killed_in_mid_advance(engine: Engine) {
+    let mut world = World::new(engine).await;
+    world.advance("PT1S").await;
+    let begun = many(&world, 20, &json!({})).await;
+    let body = json!({"advance": "P61D"});
+    let running = tokio::spawn(world.authed(world.http.post(world.url("test/clock")), &world.keys).json(&body).send());
+    until(&world, 20, "subscriptions WHERE completed >= 5", |some| some >= 5).await;
+    world.server.kill();
+    assert!(running.await.unwrap().is_err(), "the advance was over before the crash");
+    assert!(count(&world, "subscriptions WHERE completed < 31").await > 0, "the crash came too late");
+    world.restart();
+    until(&world, 60, "subscriptions WHERE completed = 31 AND status = 1 AND running IS NULL", |done| done == 20).await;
+    for one in &begun {
+        let found = one.details(&world).await;
+        each_once(&found);
+        let charges = found["subscription_transaction_details"].as_array().unwrap();
+        for charge in charges {
+            let (cycle, at) = (charge["cycle"].as_i64().unwrap(), since(one.start, &charge["transaction_date"]));
+            let undone = charges.iter().any(|one| one["cycle"] == charge["cycle"] && one["event"] == "DECLINED");
+            let hour = undone && charge["event"] == "CAPTURED";
+            assert_eq!(at, format!("{}d{}", 2 * (cycle - 1), if hour { "1h" } else { "" }), "{found}");
+        }
+        assert_eq!(since(one.start, &found["next_payment_date"]), "62d");
+    }
+    the_bank_agrees(&world, &begun).await;
 }
 
 /// A hundred plans of many kinds, the same for each entity.
