@@ -26,8 +26,7 @@ pub enum Kind {
     Renew = 6,
 }
 
-pub const KINDS: [Kind; 6] =
-    [Kind::Recover, Kind::Lapse, Kind::Release, Kind::Deliver, Kind::Abandon, Kind::Renew];
+pub const KINDS: [Kind; 6] = [Kind::Recover, Kind::Lapse, Kind::Release, Kind::Deliver, Kind::Abandon, Kind::Renew];
 
 impl Kind {
     /// The label of metrics and log lines.

@@ -106,8 +106,7 @@ pub const BROWSER_INFO: &[Field] = &[
 pub const MERCHANT_ID: Field =
     required("merchant_id", Kind::Text { min: 1, max: 128 }, "One of the entity's merchant IDs: JP00000001.");
 
-const AMOUNT: Field =
-    required("amount", Kind::Amount, "Major units, a number or a string: \"1000\" JPY is 1,000 yen.");
+const AMOUNT: Field = required("amount", Kind::Amount, "Major units, a number or a string: \"1000\" JPY is 1,000 yen.");
 const CURRENCY: Field = required("currency", Kind::Currency, "ISO 4217, enabled for the merchant.");
 const BILLING: Field = required("billing_address", Kind::Object(ADDRESS), "");
 const SHIPPING: Field = optional("shipping_address", Kind::Object(ADDRESS), "");

@@ -104,12 +104,7 @@ fn end_date(plan: &Node, time_zone: Option<&str>, errors: &mut Vec<FieldError>) 
 
 /// What the first charge begins; its amount is the first cycle's, or nothing.
 pub fn begin(app: &App, request: &mut ChargeRequest, source: &CardSource, terms: Terms) -> Result<(), Error> {
-    let kept = Details {
-        visited_ip: String::new(),
-        customer_ip: None,
-        link: None,
-        ..request.details.clone()
-    };
+    let kept = Details { visited_ip: String::new(), customer_ip: None, link: None, ..request.details.clone() };
     let now = app.clock.now();
     let nothing = TransactionId::from_array([0; 16]);
     let subscription = Subscription {

@@ -94,7 +94,9 @@ impl CardSource {
     /// Whether the merchant asked for the token.
     pub fn stores(&self) -> bool {
         match self {
-            CardSource::Card { store, .. } | CardSource::Account { store, .. } | CardSource::Wallet { store, .. } => *store,
+            CardSource::Card { store, .. } | CardSource::Account { store, .. } | CardSource::Wallet { store, .. } => {
+                *store
+            }
             CardSource::Token(_) => true,
         }
     }

@@ -51,8 +51,7 @@ pub fn begun(request: &ChargeRequest, instrument: &Instrument, intent: &Transact
             let token = instrument.stored.as_ref().map(|stored| stored.id).or(instrument.to_store);
             let token = token.ok_or_else(|| Error::internal("a subscription's card is not stored"))?;
             let (created_at, anchor_at) = (intent.created_at, *anchor);
-            let new =
-                Subscription { token, first: intent.id, created_at, anchor_at, ..subscription.clone() };
+            let new = Subscription { token, first: intent.id, created_at, anchor_at, ..subscription.clone() };
             let mut writes = vec![rows::insert(&new)?];
             if *completed > 0 {
                 writes.push(rows::charge(share.id, 1, intent.id));

@@ -69,7 +69,9 @@ pub async fn change(
                 return idempotency::replay(app, claim).await?.ok_or_else(|| Error::new(Code::Err1008));
             }
             Written::GuardFailed(_) => {}
-            Written::Ambiguous => return Err(Error::internal("the database was lost while a subscription was changed")),
+            Written::Ambiguous => {
+                return Err(Error::internal("the database was lost while a subscription was changed"));
+            }
         }
     }
     Err(Error::new(Code::Err1005))

@@ -68,13 +68,7 @@ pub fn charge(id: SubscriptionId, cycle: i64, transaction: TransactionId) -> Stm
 }
 
 /// What the end of a charge changes; part of that end's write.
-pub fn ended(
-    share: &Share,
-    transaction: TransactionId,
-    token: Option<TokenId>,
-    how: How,
-    clocked: bool,
-) -> Vec<Stmt> {
+pub fn ended(share: &Share, transaction: TransactionId, token: Option<TokenId>, how: How, clocked: bool) -> Vec<Stmt> {
     let id = share.id;
     let mut rows = match (&share.part, how) {
         (Part::Changes { at }, How::Paid) => vec![Stmt::new(

@@ -76,6 +76,11 @@ pub async fn check(world: &World) -> Result<Done, String> {
     if crate::checks::count(&db, open, vec![]).await > 0 {
         return Err("a subscription's charge has no end".to_owned());
     }
+    let jobless = "SELECT COUNT(*) FROM subscriptions s WHERE status IN (1, 3) AND NOT EXISTS \
+                   (SELECT 1 FROM jobs j WHERE j.kind = 6 AND j.subject = s.id AND j.run_at <= s.due_at)";
+    if crate::checks::count(&db, jobless, vec![]).await > 0 {
+        return Err("nobody will look at a subscription when it is due".to_owned());
+    }
     told(world, &mine)?;
     let times = Times::read(&db).await?;
     let (asked, told) = (world.asked.lock().unwrap().clone(), world.told.lock().unwrap().clone());
@@ -181,7 +186,8 @@ async fn charges<'a>(
 ) -> Result<Vec<Charge<'a>>, String> {
     let sql = "SELECT transaction_id, cycle FROM subscription_charges WHERE subscription_id = $1";
     let listed = db.rows(sql, vec![one.id.into()]).await.map_err(say)?;
-    let listed: BTreeMap<TransactionId, i64> = listed.iter().map(|row| (transaction(row), row.int(1).unwrap())).collect();
+    let listed: BTreeMap<TransactionId, i64> =
+        listed.iter().map(|row| (transaction(row), row.int(1).unwrap())).collect();
     let mut charges = Vec::new();
     for charge in mine {
         let Some(share) = charge.details.subscription.as_ref().filter(|share| share.id == one.id) else { continue };
@@ -199,7 +205,11 @@ async fn charges<'a>(
         let ended = ended.ok_or_else(|| format!("a charge has no end: {charge:?}"))?;
         charges.push(Charge { one: charge, cycle, began: sent, ended });
     }
-    if listed.len() == charges.len() { Ok(charges) } else { Err(format!("a charge is listed that is not there: {one:?}")) }
+    if listed.len() == charges.len() {
+        Ok(charges)
+    } else {
+        Err(format!("a charge is listed that is not there: {one:?}"))
+    }
 }
 
 /// The card that it charges is there, and no other of its own; none after its end.
@@ -445,7 +455,8 @@ impl Story<'_> {
         lines.extend(self.steps.iter().map(|step| format!("state {} at {}", step.status, step.at)));
         let delete = |asked: &&Asked| asked.wish == Wish::Delete(self.one.token.to_string());
         for asked in self.asked.iter().copied().chain(asked.iter().filter(delete)) {
-            let answers: Vec<_> = told.iter().filter(|told| told.mark == asked.mark).map(|told| (&told.code, told.at)).collect();
+            let answers: Vec<_> =
+                told.iter().filter(|told| told.mark == asked.mark).map(|told| (&told.code, told.at)).collect();
             lines.push(format!("{asked:?} {answers:?}"));
         }
         lines.join("\n")

@@ -2,9 +2,9 @@
 
 use crate::checks;
 use crate::client::{Client, pause};
-use crate::{merchant, renewals, waited};
 use crate::weather::Dice;
 use crate::world::{Stores, World};
+use crate::{merchant, renewals, waited};
 use fuda::db::{Db, Stmt};
 use fuda::id::TransactionId;
 use fuda::pay::recover::{self, Verdict};

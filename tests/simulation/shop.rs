@@ -119,12 +119,7 @@ fn heard(head: &str, body: &str, secret: &str, status: u16) -> Heard {
             format!("{id} {status}")
         }
     };
-    Heard {
-        id: id.to_owned(),
-        subject,
-        code: body["gateway_response"]["code"].as_str().unwrap().to_owned(),
-        status,
-    }
+    Heard { id: id.to_owned(), subject, code: body["gateway_response"]["code"].as_str().unwrap().to_owned(), status }
 }
 
 fn subject(event: &Event) -> String {
