@@ -51,6 +51,9 @@ CREATE TABLE subscription_charges (
 ALTER TABLE tokens ADD COLUMN owner {bytes};
 CREATE INDEX tokens_by_owner ON tokens (owner) WHERE owner IS NOT NULL;
 
--- A change of a subscription's state that no charge brought: which, and what it became.
+-- Of a subscription's event: the state that it had then. The id stands where no charge brought the change.
 ALTER TABLE events ADD COLUMN subscription_id {bytes};
 ALTER TABLE events ADD COLUMN subscription_status {int};
+
+-- After how many days a declined renewal of this merchant is tried again, counted from the first failure.
+ALTER TABLE merchants ADD COLUMN retry_days {text} NOT NULL DEFAULT '1,3,5';

@@ -2,6 +2,15 @@
 //! what calls for it, so no crash can separate the two. Taking one leases it: the row's `run_at` moves to the lease's end,
 //! so the job of a worker that died comes back by itself. Whoever ends or postpones a job must still be its latest taker:
 //! the count of attempts is the fence.
+//!
+//! Renewals with their retries, the end of holds, of 3-D Secure time-outs and of a capture's remainder, recovery and webhooks are
+//! jobs: each happens to one subject at a moment of its own, once. What is no job: a link's end, since nothing happens then, and
+//! every look at the link judges it; what is forgotten after so long (cards, events, links, keys of requests, wallets' tokens, the
+//! rules' counts), since a sweep over old rows needs no row for each; the ledger's seals, which follow the rows themselves. Data
+//! keys of the vault are not swept: nothing is sealed anew yet.
+//!
+//! Jobs stand in the database's real time. Those that an entity's test clock moves carry its id (`clock`): an advance draws them
+//! nearer, in the write that moves the clock.
 
 use crate::clock::Millis;
 use crate::db::{Db, Row, Stmt, Written, args};
@@ -237,6 +246,44 @@ fn job(kind: Kind, row: &Row) -> Result<Job, Error> {
         due_at: row.int(2)?,
         attempts: row.int(3)?,
     })
+}
+
+/// Leases up to `limit` jobs that the entity's test clock has made due at `now`, of any kind, the longest due first.
+pub async fn take_by_clock(
+    db: &Db,
+    clock: EntityId,
+    now: Millis,
+    lease_ms: i64,
+    limit: i64,
+) -> Result<Vec<Job>, Error> {
+    let lease = Stmt::new(
+        "WITH due AS MATERIALIZED (SELECT number FROM jobs WHERE clock = $1 AND due_at <= $2 AND run_at <= $2 \
+         ORDER BY due_at LIMIT $4 {skip_locked}) \
+         UPDATE jobs SET run_at = $3, attempts = attempts + 1 WHERE number IN (SELECT number FROM due) \
+         RETURNING number, subject, due_at, attempts, lane, kind",
+        args![clock, now, now + lease_ms, limit],
+    );
+    let Written::Applied(rows) = db.write(vec![lease]).await? else { return Ok(Vec::new()) };
+    let read = |row: &Row| {
+        let id = row.int(5)?;
+        let kind = KINDS.into_iter().find(|one| *one as i64 == id);
+        job(kind.ok_or_else(|| Error::internal("a job is of a kind that this version does not know"))?, row)
+    };
+    rows.iter().map(read).collect()
+}
+
+/// How many jobs of the entity's test clock are due at `now`, those that are being worked on among them.
+pub async fn due_by_clock(db: &Db, clock: EntityId, now: Millis) -> Result<i64, Error> {
+    let sql = "SELECT COUNT(*) FROM jobs WHERE clock = $1 AND due_at <= $2";
+    db.rows(sql, args![clock, now]).await?.first().map_or(Ok(0), |row| row.int(0))
+}
+
+/// Draws the jobs of an entity's test clock nearer by `ms`: part of the write that moves it. One that is being worked on stays
+/// leased.
+pub fn draw_nearer(clock: EntityId, ms: Millis) -> Stmt {
+    let sql = "UPDATE jobs SET run_at = CASE WHEN run_at = due_at THEN run_at - $2 ELSE run_at END, due_at = due_at - $2 \
+               WHERE clock = $1";
+    Stmt::new(sql, args![clock, ms])
 }
 
 /// How many jobs of a kind there are, due or not.

@@ -139,6 +139,9 @@ async fn forget(app: &App) -> Result<(), Error> {
     idempotency::purge(app).await?;
     // A long past is gone through at once, in small writes.
     while retention::round(app).await? > 0 {}
+    for entity in app.directory.clocked() {
+        retention::of_entity(app, entity).await?;
+    }
     while retention::events(app).await? > 0 {}
     while retention::links(app).await? > 0 {}
     app.issuer.forget().await?;

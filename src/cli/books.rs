@@ -86,12 +86,8 @@ pub enum LedgerCommand {
 pub async fn transactions(config: &Config, args: TransactionsArgs) -> Result<(), Error> {
     let store = Store::open_existing(config).await?;
     match args.command {
-        Some(TransactionsCommand::Resolve(_)) if !config.sandbox_bank.exists() => {
-            let path = config.sandbox_bank.display();
-            Err(Error::internal(format!("there is no sandbox bank at {path}: name it by --sandbox-bank")))
-        }
         Some(TransactionsCommand::Resolve(resolve)) => {
-            let app = make_app(config, store, "").await?;
+            let app = asking_app(config, store).await?;
             let done = settle(&app, resolve).await;
             app.db.close().await;
             done
@@ -103,6 +99,15 @@ pub async fn transactions(config: &Config, args: TransactionsArgs) -> Result<(),
         }
         None => Err(Error::internal("say what to do: --unresolved lists, resolve ID settles; --help tells more")),
     }
+}
+
+/// What a command that does a flow's work is given. A mistyped path must not become an empty bank.
+pub async fn asking_app(config: &Config, store: Store) -> Result<App, Error> {
+    if !config.sandbox_bank.exists() {
+        let path = config.sandbox_bank.display();
+        return Err(Error::internal(format!("there is no sandbox bank at {path}: name it by --sandbox-bank")));
+    }
+    make_app(config, store, "").await
 }
 
 async fn list(store: &Store, json: bool) -> Result<(), Error> {
@@ -119,7 +124,7 @@ async fn list(store: &Store, json: bool) -> Result<(), Error> {
     for one in &found {
         let (id, kind, state) = (one.id, one.kind.name(), one.state.name());
         let (amount, currency) = (one.money.major(), one.money.currency.code());
-        let age = (now - one.created_at) / 1000;
+        let age = (now - one.id.made_at()) / 1000;
         println!("{id}  {kind}  {state}  {amount} {currency}  {}  {age} s old", one.merchant_id);
     }
     if !found.is_empty() {
@@ -133,17 +138,13 @@ fn row(one: &Transaction, now: i64) -> serde_json::Value {
         "id": one.id, "ref": one.reference, "merchant_id": one.merchant_id, "is_live": one.caller.live,
         "transaction_type": one.kind.name(), "state": one.state.name(), "amount": one.money,
         "currency": one.money.currency.code(), "parent_id": one.parent, "timestamp": timestamp(one.created_at),
-        "age_s": (now - one.created_at) / 1000,
+        "age_s": (now - one.id.made_at()) / 1000,
     })
 }
 
 async fn settle(app: &App, args: Resolve) -> Result<(), Error> {
     let id = TransactionId::parse(&args.id).ok_or_else(|| Error::internal("ID takes a transaction's id"))?;
-    let reason = args.reason.trim();
-    let wrong = reason.is_empty() || reason.chars().count() > 255 || crate::card::contains_any_number(reason);
-    if wrong || reason.chars().any(char::is_control) {
-        return Err(Error::internal("--reason takes 1 to 255 characters, and no card number"));
-    }
+    let reason = reason_given(&args.reason)?;
     let verdict = match args.verdict {
         AsVerdict::Reversed => Verdict::Reversed,
         AsVerdict::Approved => Verdict::Approved,
@@ -155,6 +156,16 @@ async fn settle(app: &App, args: Resolve) -> Result<(), Error> {
         println!("{id} is {} now. This is in the audit log.", state.name());
     }
     Ok(())
+}
+
+/// A `--reason` as the audit log takes it.
+pub fn reason_given(text: &str) -> Result<&str, Error> {
+    let reason = text.trim();
+    let wrong = reason.is_empty() || reason.chars().count() > 255 || crate::card::contains_any_number(reason);
+    if wrong || reason.chars().any(char::is_control) {
+        return Err(Error::internal("--reason takes 1 to 255 characters, and no card number"));
+    }
+    Ok(reason)
 }
 
 /// Who sits at the command line, for the audit log: the login behind sudo if there is one, and the user's number.

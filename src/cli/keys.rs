@@ -23,6 +23,13 @@ pub enum MerchantCommand {
     #[command(after_help = "Examples:\n  fuda merchant three-ds JP00000001 --when always\n  \
         fuda merchant three-ds JP00000001 --when above:JPY=10000 --unavailable continue")]
     ThreeDs(ThreeDsArgs),
+    /// Say how many days after its first failure a declined renewal is tried again
+    #[command(
+        after_help = "Counted from the first failure; when all are used up, the subscription is cancelled.\n\nExamples:\n  \
+        fuda merchant retries JP00000001\n  fuda merchant retries JP00000001 --days 1,3,5\n  \
+        fuda merchant retries JP00000001 --days none"
+    )]
+    Retries(super::retries::RetriesArgs),
     /// Set how a merchant's payment pages look, and who may frame them; in force within a second
     #[command(after_help = "An empty value takes the setting away.\n\nExamples:\n  \
         fuda merchant page JP00000001 --accent '#0a7d5a' --logo logo.png\n  \
@@ -120,6 +127,7 @@ pub async fn merchant(config: &Config, command: MerchantCommand) -> Result<(), E
     let done = match command {
         MerchantCommand::Add(args) => add_merchant(config, &store, args).await,
         MerchantCommand::ThreeDs(args) => three_ds::set(&store, args).await,
+        MerchantCommand::Retries(args) => super::retries::retries(&store, args).await,
         MerchantCommand::Page(args) => super::look::page(&store, args).await,
         MerchantCommand::List { json } => list_merchants(&store, json).await,
     };
@@ -212,7 +220,8 @@ async fn list_merchants(store: &Store, json: bool) -> Result<(), Error> {
                 let currencies: Vec<_> = merchant.currencies.iter().map(|currency| currency.code()).collect();
                 serde_json::json!({"entity_id": merchant.entity, "merchant_id": merchant.id,
                     "legal_name": merchant.legal_name, "country": merchant.country, "currencies": currencies,
-                    "three_ds": {"when": merchant.three_ds.when.text(), "unavailable": merchant.three_ds.unavailable.word()}})
+                    "three_ds": {"when": merchant.three_ds.when.text(), "unavailable": merchant.three_ds.unavailable.word()},
+                    "retry_days": merchant.retry_days.days()})
             })
             .collect();
         println!("{}", serde_json::json!({ "merchants": rows }));

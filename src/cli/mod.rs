@@ -8,9 +8,11 @@ mod curl;
 mod keys;
 mod look;
 mod reconcile;
+mod retries;
 mod rules;
 mod serve;
 mod store;
+mod subscriptions;
 mod three_ds;
 mod wallets;
 mod webhooks;
@@ -56,6 +58,9 @@ enum Command {
     Wallet(wallets::WalletCommand),
     /// List and settle what has no known result
     Transactions(books::TransactionsArgs),
+    /// List, show and cancel subscriptions
+    #[command(subcommand)]
+    Subscriptions(subscriptions::SubscriptionsCommand),
     /// Check the ledger, show its balances
     #[command(subcommand)]
     Ledger(books::LedgerCommand),
@@ -108,6 +113,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         Some(Command::Bin(command)) => bins::bin(&config, command).await,
         Some(Command::Wallet(command)) => wallets::wallet(&config, command).await,
         Some(Command::Transactions(args)) => books::transactions(&config, args).await,
+        Some(Command::Subscriptions(command)) => subscriptions::subscriptions(&config, command).await,
         Some(Command::Ledger(command)) => books::ledger(&config, command).await,
         Some(Command::Reconcile(args)) => reconcile::reconcile(&config, args).await,
         Some(Command::Webhooks(command)) => webhooks::webhooks(&config, command).await,

@@ -2,6 +2,7 @@
 
 use super::look::Look;
 use super::policy::ThreeDs;
+use super::retries::RetryDays;
 use super::{BUMP, Caller, Directory, entity, new_webhook_secret};
 use crate::audit::Deed;
 use crate::clock::Clock;
@@ -23,6 +24,8 @@ pub struct Merchant {
     pub hold_ms: i64,
     pub three_ds: ThreeDs,
     pub look: Look,
+    /// When its declined renewals are tried again.
+    pub retry_days: RetryDays,
 }
 
 pub struct MerchantSpec {
@@ -51,7 +54,7 @@ pub struct NewMerchant {
 impl Directory {
     pub async fn merchants(&self) -> Result<Vec<Merchant>, Error> {
         let sql = "SELECT id, entity_id, legal_name, country, currencies, hold_ms, three_ds, \
-                   three_ds_unavailable, page_accent, page_logo, page_frames FROM merchants ORDER BY number";
+                   three_ds_unavailable, page_accent, page_logo, page_frames, retry_days FROM merchants ORDER BY number";
         self.db.rows(sql, vec![]).await?.iter().map(merchant_from).collect()
     }
 
@@ -140,5 +143,7 @@ fn merchant_from(row: &Row) -> Result<Merchant, Error> {
         three_ds: ThreeDs::from_texts(row.text(6)?, row.text(7)?)
             .ok_or_else(|| Error::internal("a merchant's 3-D Secure policy is not one that this version knows"))?,
         look: Look::from_columns(row.opt_text(8)?, row.opt_text(9)?, row.text(10)?),
+        retry_days: RetryDays::parse(row.text(11)?)
+            .ok_or_else(|| Error::internal("a merchant's days of retries are not days that this version knows"))?,
     })
 }

@@ -5,9 +5,11 @@ mod clocks;
 pub mod look;
 mod merchant;
 mod policy;
+mod retries;
 
 pub use merchant::{HOLD_MS, Merchant, MerchantSpec, NewMerchant};
 pub use policy::{ThreeDs, Unavailable, When};
+pub use retries::RetryDays;
 
 use crate::audit::Deed;
 use crate::clock::Clock;

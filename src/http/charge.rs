@@ -13,8 +13,9 @@ use crate::directory::Merchant;
 use crate::error::{Error, FieldError};
 use crate::json::Node;
 use crate::money::{Currency, Money};
-use crate::pay::charge::{CardSource, ChargeRequest, Purpose, charge};
+use crate::pay::charge::charge;
 use crate::pay::idempotency::{self, Claim};
+use crate::pay::request::{CardSource, ChargeRequest, Purpose};
 use crate::pay::transaction::{Address, Details, ReturnUrl};
 use crate::threeds::messages::Browser;
 use axum::extract::State;
@@ -89,7 +90,8 @@ async fn begin(app: &App, posted: Posted, purpose: Purpose, endpoint: &'static s
         Purpose::Purchase | Purpose::Authorization => fields::CHARGE,
     };
     let mut terms = None;
-    let checked = Checked::of(&call, table, &body, purpose, app.clock.now(), |errors| {
+    let now = app.clock.now() + app.ahead(call.caller).await?;
+    let checked = Checked::of(&call, table, &body, purpose, now, |errors| {
         terms = body.get("subscription").and_then(|plan| plan::terms(&body, plan, errors));
     })?;
     let Some(merchant) = app.directory.merchant(call.caller, body_text(&body, "merchant_id")) else {

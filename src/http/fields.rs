@@ -215,6 +215,13 @@ pub const REFUND: &[Field] = &[
 
 pub const VOID: &[Field] = &[PARENT, MERCHANT_ID, NOTES];
 
+pub const CLOCK: &[Field] = &[required(
+    "advance",
+    Kind::Text { min: 1, max: 64 },
+    "An ISO 8601 duration in whole seconds, at most P10Y: P31D, P1M, P1Y2M, PT36H. Years, months, weeks and days are counted in \
+     UTC from the entity's time.",
+)];
+
 pub const RULE: &[Field] = &[
     required("kind", Kind::OneOf(&crate::risk::asked::KINDS), "What the rule looks at."),
     optional("merchant_id", Kind::Text { min: 1, max: 128 }, "The merchant that it concerns; left out: the entity."),

@@ -72,9 +72,10 @@ pub struct LinkUrls {
 }
 
 impl LinkView {
-    fn of(app: &App, link: &Link, transaction_ids: Option<Vec<TransactionId>>) -> LinkView {
+    /// `now` by its entity's time.
+    fn of(app: &App, now: Millis, link: &Link, transaction_ids: Option<Vec<TransactionId>>) -> LinkView {
         let code = links::code(&app.vault, link.id);
-        LinkView::at(app.database_now(), &app.checkout, &code, link, transaction_ids)
+        LinkView::at(now, &app.checkout, &code, link, transaction_ids)
     }
 
     /// As a link stands now, on a gateway whose pages are at `checkout`.
@@ -133,15 +134,17 @@ async fn begin(app: &App, posted: Posted) -> Result<Begun, Error> {
     if let Some(answer) = idempotency::replay(app, claim.as_ref()).await? {
         return Ok(Begun::Answered(answer));
     }
-    let link = link(app, &call, &merchant, &body, expires_in)?;
-    let view = LinkView::of(app, &link, None);
+    let now = app.time(call.caller).await?;
+    let link = link(app, &call, &merchant, &body, (now, now + expires_in * 1000))?;
+    let view = LinkView::of(app, now, &link, None);
     let answer = Answer::new(201, serde_json::to_string(&view).map_err(Error::internal)?);
     let digest = links::code_digest(&app.vault, &links::code(&app.vault, link.id));
     let mut writes = Vec::new();
     if let Some(claim) = &claim {
         // The key's row names a transaction; a link has none, and is begun and ended in one write.
-        let id = TransactionId::new(link.created_at, &app.random);
-        writes.push(claim.insert(id, link.created_at));
+        let real = app.clock.now();
+        let id = TransactionId::new(real, &app.random);
+        writes.push(claim.insert(id, real));
         writes.push(claim.answered(id, &answer, true));
     }
     writes.push(link.insert(digest)?);
@@ -181,7 +184,7 @@ fn check(call: &Call, body: &Node) -> Result<i64, Error> {
     if errors.is_empty() { Ok(expires_in) } else { Err(Error::fields(errors)) }
 }
 
-fn link(app: &App, call: &Call, merchant: &Merchant, body: &Node, expires_in: i64) -> Result<Link, Error> {
+fn link(app: &App, call: &Call, merchant: &Merchant, body: &Node, times: (Millis, Millis)) -> Result<Link, Error> {
     let method = body.get("payment_method");
     let word = method.map(|method| body_text(method, "type")).unwrap_or_default();
     let account = Scheme::of_wallet(word);
@@ -200,9 +203,8 @@ fn link(app: &App, call: &Call, merchant: &Merchant, body: &Node, expires_in: i6
     let text = |node: &Node, name: &str| Some(body_text(node, name)).filter(|text| !text.is_empty()).map(str::to_owned);
     let url = |name| body.get("return_url").and_then(|urls| text(urls, name));
     let reference = body.get("merchant_txn_ref").and_then(Node::text_or_number).filter(|text| !text.is_empty());
-    let now = app.database_now();
     Ok(Link {
-        id: LinkId::new(now, &app.random),
+        id: LinkId::new(app.clock.now(), &app.random),
         caller: call.caller,
         merchant_id: merchant.id.clone(),
         standing: Standing::Open,
@@ -225,8 +227,8 @@ fn link(app: &App, call: &Call, merchant: &Merchant, body: &Node, expires_in: i6
         },
         tries: 0,
         transaction: None,
-        created_at: now,
-        expires_at: now + expires_in * 1000,
+        created_at: times.0,
+        expires_at: times.1,
     })
 }
 
@@ -258,5 +260,5 @@ async fn found(app: &App, call: &Call, id: Result<Path<String>, PathRejection>) 
     let id = id.ok().and_then(|Path(text)| LinkId::parse(&text)).ok_or_else(unknown)?;
     let link = links::find(app, call.caller, id).await?.ok_or_else(unknown)?;
     let tries = links::tries(app, id).await?;
-    Ok(LinkView::of(app, &link, Some(tries)))
+    Ok(LinkView::of(app, app.time(call.caller).await?, &link, Some(tries)))
 }

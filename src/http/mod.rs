@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod call;
 pub mod charge;
+pub mod clock;
 pub mod explain;
 pub mod fields;
 pub mod flow;
@@ -65,6 +66,7 @@ pub fn router(app: App, probe: Probe) -> Router {
         .route("/server-to-server-interface/subscription/{id}/payment-method", post(subscriptions::payment_method))
         .route("/server-to-server-interface/tokens", get(tokens::list).post(charge::store_card))
         .route("/server-to-server-interface/tokens/{id}", get(tokens::get).patch(tokens::change).delete(tokens::delete))
+        .route("/server-to-server-interface/test/clock", get(clock::get).post(clock::advance))
         .route("/server-to-server-interface/risk/rules", get(rules::list).post(rules::add))
         .route("/server-to-server-interface/risk/rules/{id}", delete(rules::remove));
     let mut router = Router::new();

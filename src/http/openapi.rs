@@ -6,9 +6,9 @@ mod examples;
 mod rules;
 
 use super::shape::{Field, Kind};
-use super::{answer, links, rules as rule_answers, status};
+use super::{answer, clock, links, rules as rule_answers, status};
 use crate::codes::{Code, MEANINGS};
-use crate::pay::{envelope, explain, tokens, told, waiting};
+use crate::pay::{envelope, explain, subscribed, tokens, told, waiting};
 use axum::response::Response;
 use endpoints::{ENDPOINTS, Endpoint};
 use serde_json::{Map, Value, json};
@@ -31,6 +31,9 @@ use utoipa::OpenApi;
     rule_answers::RuleAnswer,
     rule_answers::RuleList,
     links::LinkView,
+    clock::ClockAnswer,
+    subscribed::SubscriptionAnswer,
+    subscribed::SubscriptionList,
     waiting::Redirect,
 )))]
 struct Answers;
@@ -96,7 +99,7 @@ fn operation(endpoint: &Endpoint) -> Value {
         parameters.push(json!({"name": name, "in": "query", "required": required, "description": description,
             "schema": {"type": "string", "maxLength": 255}}));
     }
-    if endpoint.method == "post" && endpoint.body.is_some() {
+    if endpoint.method == "post" && (endpoint.body.is_some() || endpoint.path.contains("/subscription/")) {
         parameters.push(json!({"name": "Idempotency-Key", "in": "header", "required": false,
             "description": "A repeat with the same key and body gets the first final answer again.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 255}}));
@@ -139,7 +142,7 @@ fn responses(endpoint: &Endpoint) -> Value {
     let text = declines.map_or_else(|| "Done".to_owned(), |codes| format!("Done, or declined ({codes}): see success"));
     let names = if name == "Envelope" || status == 200 { vec![name] } else { vec![name, "Envelope"] };
     responses.insert(status.to_string(), response(&text, &names));
-    if endpoint.path.ends_with("v2") {
+    if endpoint.path.ends_with("v2") || endpoint.path.ends_with("subscription/payment") {
         let text = "The cardholder's browser goes to redirect_url first: to the issuer, or to a wallet";
         responses.insert("200".to_owned(), response(text, &["Redirect"]));
     }

@@ -7,7 +7,7 @@ use crate::error::{Error, FieldError};
 use crate::id::{SubscriptionId, TokenId, TransactionId};
 use crate::json::Node;
 use crate::money::Money;
-use crate::pay::charge::{CardSource, ChargeRequest};
+use crate::pay::request::{CardSource, ChargeRequest};
 use crate::pay::subscribed::Known;
 use crate::pay::transaction::Details;
 use crate::subscription::calendar::Unit;

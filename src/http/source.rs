@@ -5,7 +5,7 @@ use crate::card::Scheme;
 use crate::error::FieldError;
 use crate::id::TokenId;
 use crate::json::Node;
-use crate::pay::charge::Purpose;
+use crate::pay::request::Purpose;
 use crate::wallet::Wallet;
 
 /// A source that is no card in the request.

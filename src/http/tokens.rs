@@ -162,7 +162,7 @@ async fn read_change(app: &App, caller: crate::directory::Caller, id: TokenId, b
         }
     });
     if let Some(expiry) = expiry
-        && expiry.is_past(app.clock.now())
+        && expiry.is_past(app.clock.now() + app.ahead(caller).await?)
     {
         return Err(Error::new(Code::Err1002));
     }

@@ -91,7 +91,7 @@ pub async fn session(
     let Some(identity) = identity.filter(|_| shown.link.account().is_none()) else {
         return nothing(StatusCode::NOT_FOUND);
     };
-    if !shown.link.is_open(app.database_now()) {
+    if !shown.link.is_open(shown.now) {
         return nothing(StatusCode::CONFLICT);
     }
     let Some(form) = Form::read(app, &headers, body).await else { return nothing(StatusCode::BAD_REQUEST) };

@@ -10,8 +10,8 @@ use crate::card::{Card, Cvc, Expiry, Pan, PanError, contains_any_number, contain
 use crate::clock::Millis;
 use crate::json::{Node, control_character};
 use crate::money::{AmountError, Money};
-use crate::pay::charge::CardSource;
 use crate::pay::links::Link;
+use crate::pay::request::CardSource;
 use crate::pay::transaction::Address;
 use crate::wallet::Wallet;
 use zeroize::Zeroizing;

@@ -14,8 +14,9 @@ use crate::acquirer::{Initiator, Reason};
 use crate::codes::Code;
 use crate::error::Error;
 use crate::json::Node;
-use crate::pay::charge::{CardSource, ChargeRequest, Purpose, charge};
+use crate::pay::charge::charge;
 use crate::pay::links::{self, Standing};
+use crate::pay::request::{CardSource, ChargeRequest, Purpose};
 use crate::pay::transaction::{Details, State as Stage};
 use crate::pay::waiting;
 use crate::threeds::messages::Browser;
@@ -60,14 +61,14 @@ pub async fn pay(
         Ok(shown) => shown,
         Err(response) => return response,
     };
-    if !shown.link.is_open(visit.app.database_now()) {
+    if !shown.link.is_open(shown.now) {
         return see_other(&visit.app, &visit.own("/result"));
     }
     let Some(form) = Form::read(&visit.app, &headers, body).await else {
         let t = &visit.language.texts().told;
         return visit.told(Some(&shown), StatusCode::BAD_REQUEST, t.unreadable, t.unreadable_why, vec![visit.back()]);
     };
-    match form::check(&shown.link, visit.language, &form, visit.app.clock.now()) {
+    match form::check(&shown.link, visit.language, &form, shown.now) {
         (Ok(payment), typed) => {
             // The page's language is the visitor's choice.
             let language = Some(visit.language.tag().to_owned());
@@ -88,7 +89,7 @@ pub async fn cancel(visit: Visit, visitor: Visitor, Extension(limits): Extension
         Err(response) => return response,
     };
     let cancelled = async {
-        if !links::cancel(&visit.app, shown.link.id).await? {
+        if !links::cancel(&visit.app, &shown.link).await? {
             return Ok(None);
         }
         Ok(Some(links::tries(&visit.app, shown.link.id).await?.last().copied()))

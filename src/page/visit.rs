@@ -8,6 +8,7 @@ use super::view::{Alert, PayPage};
 use super::{go_back, reason};
 use crate::app::App;
 use crate::card::Scheme;
+use crate::clock::Millis;
 use crate::codes::Code;
 use crate::consent::Connector;
 use crate::directory::Merchant;
@@ -37,6 +38,8 @@ pub struct Shown {
     pub merchant: Arc<Merchant>,
     /// Of the last try.
     pub transaction: Option<Transaction>,
+    /// When it was read, by its entity's time.
+    pub now: Millis,
 }
 
 impl Shown {
@@ -101,7 +104,8 @@ impl Visit {
             Some(id) => store::reread(&self.app.db, id).await?,
             None => None,
         };
-        Ok(Some(Shown { link, merchant, transaction }))
+        let now = self.app.time(link.caller).await?;
+        Ok(Some(Shown { link, merchant, transaction, now }))
     }
 
     /// Where a try goes that has no result yet: to its bank, or to the page that waits.
@@ -140,7 +144,7 @@ impl Visit {
         };
         let ok = StatusCode::OK;
         match shown.link.standing {
-            Standing::Open if shown.link.is_open(self.app.database_now()) => {
+            Standing::Open if shown.link.is_open(shown.now) => {
                 self.form(shown, ok, &Typed::default(), self.declined(shown))
             }
             Standing::Open => {

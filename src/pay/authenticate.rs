@@ -1,6 +1,6 @@
 //! Whether a charge's cardholder is authenticated first, and what the issuer said of it (contract section 5).
 
-use super::charge::{ChargeRequest, Purpose};
+use super::request::{ChargeRequest, Purpose};
 use super::transaction::{Source, Step, Transaction, Waits};
 use super::waiting;
 use crate::acquirer::Initiator;
@@ -57,7 +57,7 @@ pub async fn ask(app: &App, request: &ChargeRequest, card: &Card, intent: &Trans
     let window = request.browser.as_ref().and_then(|browser| browser.window.clone());
     match (answer.status, &answer.acs_url) {
         (TransStatus::C, Some(acs_url)) if is_web(acs_url) => Ok(Asked::Challenge(Waits {
-            until: app.database_now() + waiting::LIMIT_MS,
+            until: app.time(request.caller).await? + waiting::LIMIT_MS,
             reason: request.reason,
             fault: request.fault,
             language: waiting::language(request),

@@ -3,129 +3,26 @@
 
 use super::attempts::{self, Message};
 use super::authenticate::{self, Asked};
-use super::idempotency::{self, Claim};
+use super::idempotency::{self};
 use super::instrument::{self, Instrument};
 use super::means::Means;
 use super::outcome::{self, Flow};
 use super::refusal::Refusal;
-use super::subscribed::Known;
-use super::tokens::{self, StoredCard};
-use super::transaction::{Details, Kind, Source, State, Transaction, Waits};
+use super::request::{CardSource, ChargeRequest};
+use super::stored::{self, StoredCard};
+use super::transaction::{Source, State, Transaction, Waits};
 use super::{Answer, links, store, subscribe, waiting, wallet};
-use crate::acquirer::faults::Fault;
-use crate::acquirer::{Acquirer, Initiator, Reason};
+use crate::acquirer::Acquirer;
 use crate::app::App;
-use crate::card::{Card, Cvc, Scheme};
-use crate::clock::Millis;
 use crate::codes::Code;
 use crate::db::Written;
-use crate::directory::{Caller, Merchant};
 use crate::error::Error;
-use crate::id::{TokenId, TransactionId};
+use crate::id::TransactionId;
 use crate::jobs;
-use crate::json::Node;
-use crate::money::Money;
 use crate::risk::{self, Carded, Verdict};
-use crate::threeds::messages::Browser;
-use crate::threeds::{Authenticated, Steer};
+use crate::threeds::Authenticated;
 use crate::vault::{Bound, Owner};
-use crate::wallet::Wallet;
 use std::net::IpAddr;
-use std::sync::Arc;
-
-/// Which message the money asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    Purchase,
-    Authorization,
-    /// Stores a card; the answer shows the token instead of the transaction.
-    StoreCard,
-    /// The first cycle of a subscription, or a verification where nothing is to be paid yet; the answer shows the subscription.
-    Subscription,
-}
-
-impl Purpose {
-    pub fn kind(self, money: Money) -> Kind {
-        match self {
-            Purpose::Purchase => Kind::Capture,
-            Purpose::Subscription if money.minor > 0 => Kind::Capture,
-            Purpose::Authorization | Purpose::StoreCard | Purpose::Subscription => Kind::PreAuth,
-        }
-    }
-}
-
-pub enum CardSource {
-    /// A card in the request, its cvc for this one message, and whether to store it.
-    Card {
-        card: Card,
-        cvc: Option<Cvc>,
-        store: bool,
-    },
-    Token(TokenId),
-    /// An account in a wallet whose holder is still to be asked, and whether the agreement is kept.
-    Account {
-        wallet: Scheme,
-        store: bool,
-    },
-    /// A wallet's token, and whether to store the card in it.
-    Wallet {
-        wallet: Wallet,
-        token: Node,
-        store: bool,
-    },
-}
-
-impl CardSource {
-    /// What every charge of this purpose stores: whoever stores a card wants it, and a subscription needs one.
-    #[must_use]
-    pub fn stored(self, purpose: Purpose) -> CardSource {
-        if !matches!(purpose, Purpose::StoreCard | Purpose::Subscription) {
-            return self;
-        }
-        let store = true;
-        match self {
-            CardSource::Card { card, cvc, .. } => CardSource::Card { card, cvc, store },
-            CardSource::Account { wallet, .. } => CardSource::Account { wallet, store },
-            CardSource::Wallet { wallet, token, .. } => CardSource::Wallet { wallet, token, store },
-            CardSource::Token(id) => CardSource::Token(id),
-        }
-    }
-
-    /// Whether the merchant asked for the token.
-    pub fn stores(&self) -> bool {
-        match self {
-            CardSource::Card { store, .. } | CardSource::Account { store, .. } | CardSource::Wallet { store, .. } => {
-                *store
-            }
-            CardSource::Token(_) => true,
-        }
-    }
-}
-
-pub struct ChargeRequest {
-    pub caller: Caller,
-    pub merchant: Arc<Merchant>,
-    pub purpose: Purpose,
-    pub money: Money,
-    pub initiator: Initiator,
-    pub reason: Reason,
-    pub merchant_txn_ref: Option<String>,
-    pub details: Details,
-    /// The subscription that it belongs to, as it was read, or as it will begin.
-    pub subscription: Option<Box<Known>>,
-    /// When it was due, where it is made as of then; else now.
-    pub at: Option<Millis>,
-    pub claim: Option<Claim>,
-    pub request_id: String,
-    /// What the sandbox's line does to this request's message.
-    pub fault: Option<Fault>,
-    /// How the sandbox's directory answers.
-    pub steer: Option<Steer>,
-    /// The cardholder's browser, where it can be sent to the issuer (v2 and the hosted page).
-    pub browser: Option<Browser>,
-    /// The request as it came: for a token its texts are searched for the card's own number.
-    pub body: Node,
-}
 
 pub async fn charge(app: &App, request: ChargeRequest, source: CardSource) -> Result<Answer, Error> {
     if let Some(answer) = idempotency::replay(app, request.claim.as_ref()).await? {
@@ -193,7 +90,7 @@ async fn begin(
         return Err(wallet::replayed(request, from.wallet));
     }
     let verdict = judged(app, request, &instrument.means, ip).await?;
-    let mut intent = draft(app, request, instrument, acquirer);
+    let mut intent = draft(app, request, instrument, acquirer).await?;
     subscribe::agree(request, &mut intent)?;
     intent.details.risk = verdict.note.kept();
     let code = match verdict.code {
@@ -307,21 +204,22 @@ async fn write_intent(
         writes.push(claim.insert(intent.id, app.clock.now()));
     }
     if let Some(stored) = &instrument.stored {
-        writes.push(tokens::still_there(stored.id, request.caller));
+        writes.push(stored::still_there(stored.id, request.caller));
     }
     if let Some(from) = &instrument.wallet {
         writes.push(from.once.insert());
     }
     writes.extend(subscribe::begun(request, instrument, &intent)?);
-    let link_at = request.details.link.map(|link| {
-        writes.extend(links::begin(link, intent.id, app.database_now()));
-        writes.len() - 2
-    });
+    let mut link_at = None;
+    if let Some(link) = request.details.link {
+        link_at = Some(writes.len());
+        writes.extend(links::begin(link, intent.id, app.time(request.caller).await?));
+    }
     let counts = writes.len();
     writes.extend(verdict.writes());
     writes.push(store::insert(&intent, sealed)?);
     if let Some(waits) = &intent.details.waits {
-        writes.push(jobs::enqueue(jobs::Kind::Abandon, intent.id, waits.until));
+        writes.push(app.later(jobs::Kind::Abandon, intent.id, request.caller, waits.until));
         let claim = request.claim.as_ref();
         writes.extend(claim.map(|claim| claim.redirected(intent.id, &waiting::answer(app, &intent))));
     } else {
@@ -355,20 +253,29 @@ async fn write_intent(
     }
 }
 
-pub fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument, acquirer: &dyn Acquirer) -> Transaction {
+pub async fn draft(
+    app: &App,
+    request: &ChargeRequest,
+    instrument: &Instrument,
+    acquirer: &dyn Acquirer,
+) -> Result<Transaction, Error> {
     let now = app.clock.now();
+    let created_at = match request.at {
+        Some(at) => at,
+        None => now + app.ahead(request.caller).await?,
+    };
     let stored = instrument.stored.as_ref();
     let mut details = request.details.clone();
     details.vault_key = stored.map(StoredCard::key_id);
     details.wallet = instrument.wallet.as_ref().map(|from| from.wallet);
-    Transaction {
+    Ok(Transaction {
         id: TransactionId::new(now, &app.random),
         reference: 0,
         caller: request.caller,
         merchant_id: request.merchant.id.clone(),
         kind: request.purpose.kind(request.money),
         state: State::Pending,
-        created_at: request.at.unwrap_or(now),
+        created_at,
         settle_after: Some(outcome::settle_after(app, acquirer.abilities().deadline_ms)),
         money: request.money,
         merchant_txn_ref: request.merchant_txn_ref.clone(),
@@ -389,5 +296,5 @@ pub fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument, acquir
         refund_reserved_minor: 0,
         refunded_minor: 0,
         unresolved: 0,
-    }
+    })
 }

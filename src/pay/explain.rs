@@ -3,19 +3,20 @@
 //! line in English and Japanese, made from the rows that the payment left; nothing in it was secret in them.
 
 mod cardholder;
+mod traces;
 
-use super::attempts::{self, Answered, Attempt, Message};
+pub use traces::{Planned, Traces};
+
+use super::attempts::{Answered, Attempt, Message};
 use super::transaction::{Kind, Source, State, Transaction};
-use super::{store, told};
 use crate::acquirer::Initiator;
 use crate::app::App;
 use crate::clock::{Millis, timestamp};
 use crate::codes::Code;
-use crate::db::{Row, args};
 use crate::error::Error;
 use crate::id::TransactionId;
 use crate::jobs;
-use crate::ledger::{self, ACCOUNTS, Account, Entry};
+use crate::ledger::{ACCOUNTS, Account, Entry};
 use crate::money::Money;
 use crate::response_codes::{self, Retry};
 use crate::risk::{Fired, Note};
@@ -56,62 +57,9 @@ impl Lines {
     }
 }
 
-/// The rows that a story is told from.
-#[derive(Default)]
-pub struct Traces {
-    /// The version of the vault's key that sealed the card, and whether the card is erased by now.
-    pub sealed: Option<(i64, bool)>,
-    pub attempts: Vec<Attempt>,
-    pub entries: Vec<Entry>,
-    pub children: Vec<Transaction>,
-    pub planned: Vec<Planned>,
-    pub told: Vec<(webhook::Event, Vec<Tried>)>,
-}
-
-/// A job that waits for the transaction.
-pub struct Planned {
-    pub kind: Option<jobs::Kind>,
-    pub due_at: Millis,
-    pub attempts: i64,
-}
-
 pub async fn story(app: &App, found: &Transaction) -> Result<Story, Error> {
-    let traces = Traces {
-        sealed: sealed(app, found.id).await?,
-        attempts: attempts::of_transaction(app, found.id).await?,
-        entries: ledger::of_transaction(&app.db, found.id).await?,
-        children: store::children(app, found.id).await?,
-        planned: planned(app, found.id).await?,
-        told: told(app, found).await?,
-    };
-    Ok(tell(found, &traces, app.clock.now()))
-}
-
-async fn sealed(app: &App, id: TransactionId) -> Result<Option<(i64, bool)>, Error> {
-    let sql = "SELECT key_id, CASE WHEN sealed IS NULL THEN 1 ELSE 0 END FROM transactions WHERE id = $1";
-    let rows = app.db.rows(sql, args![id]).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    let erased = row.int(1)? != 0;
-    Ok(row.opt_int(0)?.map(|key| (key, erased)))
-}
-
-async fn told(app: &App, found: &Transaction) -> Result<Vec<(webhook::Event, Vec<Tried>)>, Error> {
-    let mut told = Vec::new();
-    for event in told::events_of(app, found).await? {
-        let tries = webhook::tries(&app.db, event.id).await?;
-        told.push((event, tries));
-    }
-    Ok(told)
-}
-
-async fn planned(app: &App, id: TransactionId) -> Result<Vec<Planned>, Error> {
-    let sql = "SELECT kind, due_at, attempts FROM jobs WHERE subject = $1 AND kind IN (1, 2, 3, 5)";
-    let read = |row: &Row| {
-        let id = row.int(0)?;
-        let kind = jobs::KINDS.into_iter().find(|one| *one as i64 == id);
-        Ok(Planned { kind, due_at: row.int(1)?, attempts: row.int(2)? })
-    };
-    app.db.rows(sql, args![id]).await?.iter().map(read).collect()
+    let ahead = app.ahead(found.caller).await?;
+    Ok(tell(found, &traces::read(app, found, ahead).await?, app.clock.now() + ahead))
 }
 
 /// Pure: the same rows tell the same story.

@@ -48,7 +48,7 @@ pub async fn follow(app: &App, request: FollowRequest) -> Result<Answer, Error> 
     for _ in 0..RACES {
         let parent = find(app, &request).await?;
         let money = money(&request, &parent)?;
-        let draft = draft(app, &request, &parent, money, acquirer.as_ref());
+        let draft = draft(app, &request, &parent, money, acquirer.as_ref()).await?;
         let begun = match parent::check(&parent, request.kind, money) {
             Ok(()) => begin(app, &request, &parent, draft, acquirer.as_ref()).await?,
             Err(Code::Err3019) => refuse(app, &request, &parent, draft, Code::Err3019).await?,
@@ -96,14 +96,22 @@ fn money(request: &FollowRequest, parent: &Transaction) -> Result<Money, Error> 
     }
 }
 
-fn draft(
+async fn draft(
     app: &App,
     request: &FollowRequest,
     parent: &Transaction,
     money: Money,
     acquirer: &dyn Acquirer,
-) -> Transaction {
+) -> Result<Transaction, Error> {
     let now = app.clock.now();
+    let due = match &request.lapse {
+        Some(job) => app.due(job, request.caller).await?,
+        None => None,
+    };
+    let created_at = match due {
+        Some(due) => due,
+        None => now + app.ahead(request.caller).await?,
+    };
     let details = Details {
         notes: request.notes.clone(),
         lapse: request.lapse.is_some(),
@@ -111,12 +119,12 @@ fn draft(
         wallet: parent.details.wallet,
         ..Details::default()
     };
-    Transaction {
+    Ok(Transaction {
         id: TransactionId::new(now, &app.random),
         reference: 0,
         kind: request.kind,
         state: State::Pending,
-        created_at: now,
+        created_at,
         settle_after: Some(outcome::settle_after(app, acquirer.abilities().deadline_ms)),
         money,
         token: None,
@@ -131,7 +139,7 @@ fn draft(
         unresolved: 0,
         // Merchant, reference and card are the parent's, and so is the code that the issuer gave it.
         ..parent.clone()
-    }
+    })
 }
 
 enum Begun {
@@ -162,7 +170,7 @@ async fn write_intent(
     let counts = writes.len();
     writes.extend(verdict.writes());
     writes.push(store::insert(&intent, None)?);
-    writes.push(attempts::first(intent.id, acquirer.name(), Message::of(intent.kind, false), intent.created_at));
+    writes.push(attempts::first(intent.id, acquirer.name(), Message::of(intent.kind, false), app.clock.now()));
     match app.db.write(writes).await? {
         Written::Applied(rows) => {
             intent.reference = rows.last().map_or(Ok(0), |row| row.int(0))?;

@@ -1,11 +1,12 @@
 //! The card in memory, for one message to the bank: where it comes from, how it is sent, and what its charge's end adds.
 
 use super::attempts;
-use super::charge::{CardSource, ChargeRequest, Purpose};
 use super::means::{Account, Means};
 use super::outcome::Extra;
+use super::request::{CardSource, ChargeRequest, Purpose};
+use super::stored::{self, StoredCard};
 use super::subscribe;
-use super::tokens::{self, StoredCard};
+use super::tokens;
 use super::transaction::{Kind, State, Transaction};
 use super::wallet::{self, Device, FromWallet};
 use crate::acquirer::{self, Acquirer, Ask, Initiator, Operation, Outcome, StoredCredential};
@@ -56,11 +57,11 @@ pub async fn bring(app: &App, request: &ChargeRequest, source: CardSource) -> Re
         }
         CardSource::Token(id) => {
             let owner = request.details.subscription.as_ref().map(|share| share.id);
-            let stored = tokens::for_charge(app, request.caller, id, &request.merchant.id, owner).await?;
+            let stored = stored::for_charge(app, request.caller, id, &request.merchant.id, owner).await?;
             let stored = stored.ok_or_else(|| Error::new(Code::Err1003))?;
             let mut means = stored.open(&app.vault, request.caller)?;
             if let (Means::Card(card), Some(at)) = (&mut means, request.at)
-                && let Some(newer) = tokens::renewed_expiry(app, request.caller, card, id, at).await?
+                && let Some(newer) = stored::renewed_expiry(app, request.caller, card, (id, owner), at).await?
             {
                 card.expiry = newer;
             }
@@ -165,8 +166,8 @@ pub fn ended(app: &App, request: &ChargeRequest, instrument: &Instrument, after:
 fn approved(app: &App, request: &ChargeRequest, instrument: &Instrument, after: &Transaction) -> Result<Extra, Error> {
     let network = after.network_transaction_id.as_deref();
     let mut rows = match (&instrument.stored, instrument.to_store) {
-        (Some(stored), _) => stored.used(&request.merchant.id, network, app.clock.now()),
-        (None, Some(id)) => tokens::insert(app, id, &instrument.means, instrument.device().is_some(), after)?,
+        (Some(stored), _) => stored.used(&request.merchant.id, network, after.created_at),
+        (None, Some(id)) => stored::insert(app, id, &instrument.means, instrument.device().is_some(), after)?,
         (None, None) => Vec::new(),
     };
     let answer = match (request.purpose, instrument.to_store) {

@@ -220,9 +220,9 @@ pub fn ended(after: &Transaction) -> Option<Stmt> {
 }
 
 /// `false` when it is not open any more: a try has begun, or it is paid.
-pub async fn cancel(app: &App, link: LinkId) -> Result<bool, Error> {
+pub async fn cancel(app: &App, link: &Link) -> Result<bool, Error> {
     let sql = "UPDATE links SET state = 5 WHERE id = $1 AND state = 1 AND expires_at > $2";
-    match app.db.write(vec![Stmt::new(sql, args![link, app.database_now()]).exactly(1)]).await? {
+    match app.db.write(vec![Stmt::new(sql, args![link.id, app.time(link.caller).await?]).exactly(1)]).await? {
         Written::Applied(_) => Ok(true),
         Written::GuardFailed(_) => Ok(false),
         Written::Ambiguous => Err(Error::internal("the database was lost while a link was being cancelled")),

@@ -1,6 +1,7 @@
 //! The payment: what it is (`transaction`, `state`), how it goes (`charge`, with the card in
 //! `instrument`, which may have come in a `wallet`), whether its cardholder is asked first (`authenticate`, `waiting`), what may follow it (`follow`, with the
-//! balances in `parent`), how it ends (`outcome`), what happens when no answer comes (`recover`) and later (`worker`), how
+//! balances in `parent`), how it ends (`outcome`), what happens when no answer comes (`recover`) and later (`worker`; `clock` moves an
+//! entity's sandbox time), how
 //! it is written (`store`, `attempts`, `books`) and told (`envelope`, `explain`). `links` are what the hosted page
 //! pays. `idempotency` lives here because its rows belong to the same writes.
 
@@ -8,6 +9,7 @@ pub mod attempts;
 pub mod authenticate;
 pub mod books;
 pub mod charge;
+pub mod clock;
 pub mod envelope;
 pub mod explain;
 pub mod follow;
@@ -21,9 +23,11 @@ pub mod parent;
 pub mod recover;
 pub mod refusal;
 pub mod renew;
+pub mod request;
 pub mod retention;
 pub mod state;
 pub mod store;
+pub mod stored;
 pub mod subscribe;
 pub mod subscribed;
 pub mod subscriptions;

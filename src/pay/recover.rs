@@ -39,7 +39,8 @@ pub async fn adopt(app: &App) -> Result<(), Error> {
     let sql = "UPDATE transactions SET settle_after = $1 WHERE settle_after > $1";
     let intents = Stmt::new(sql, args![app.database_now()]);
     let leases = Stmt::new("UPDATE jobs SET run_at = due_at WHERE run_at > due_at", vec![]);
-    app.db.write(vec![intents, leases]).await?;
+    let clocks = Stmt::new("UPDATE test_clocks SET moving_until = 0 WHERE moving_until > 0", vec![]);
+    app.db.write(vec![intents, leases, clocks]).await?;
     Ok(())
 }
 

@@ -41,7 +41,7 @@ impl Refusal<'_> {
         let answer = envelope::answer(&refused, self.merchant, self.request_id);
         let mut writes = Vec::with_capacity(7);
         if let Some(link) = refused.details.link {
-            writes.extend(links::refused(link, refused.id, self.app.database_now()));
+            writes.extend(links::refused(link, refused.id, self.app.time(refused.caller).await?));
         }
         if let Some(claim) = self.claim {
             writes.push(claim.insert(refused.id, self.app.clock.now()));

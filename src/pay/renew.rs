@@ -1,7 +1,8 @@
 //! A subscription's cycle is due (contract section 7): the job. The merchant's charge of the stored card, once for each cycle:
 //! its intent takes the subscription by a guard, and its end, whoever writes it, says what comes next.
 
-use super::charge::{self, CardSource, ChargeRequest, Purpose};
+use super::charge;
+use super::request::{CardSource, ChargeRequest, Purpose};
 use super::subscribed::Known;
 use super::transaction::{Details, State, Transaction};
 use super::{instrument, outcome, store, subscribe, subscriptions};
@@ -68,7 +69,7 @@ fn request(app: &App, subscription: Subscription, at: Millis) -> Result<ChargeRe
     let merchant = app.directory.merchant(subscription.caller, &subscription.merchant_id);
     let merchant = merchant.ok_or_else(|| Error::internal("a subscription's merchant is gone"))?;
     let mut details = serde_json::from_str::<Details>(&subscription.details).map_err(Error::internal)?;
-    details.subscription = Some(subscription.renew(at, &[1, 3, 5]));
+    details.subscription = Some(subscription.renew(at, merchant.retry_days.days()));
     Ok(ChargeRequest {
         caller: subscription.caller,
         merchant,
@@ -111,7 +112,7 @@ async fn free(app: &App, job: &Job, request: &ChargeRequest) -> Result<(), Error
         code: Some(Code::Info0000),
         response_code: Some(0),
         money: Money { minor: 0, ..request.money },
-        ..charge::draft(app, request, &instrument, acquirer.as_ref())
+        ..charge::draft(app, request, &instrument, acquirer.as_ref()).await?
     };
     let mut writes = vec![job.still_held()];
     writes.extend(subscribe::begun(request, &instrument, &paid)?);

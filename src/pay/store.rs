@@ -161,23 +161,30 @@ pub async fn children(app: &App, parent: TransactionId) -> Result<Vec<Transactio
     app.db.rows(sql, args![parent]).await?.iter().map(read).collect()
 }
 
-/// Transactions in order, `ref > after`, begun in `from..to`: for those who read all of them.
+/// Transactions in order, `ref > after`, begun in `from..to` by real time: for those who read all of them.
 pub async fn page(db: &Db, after: i64, from: i64, to: i64, limit: i64) -> Result<Vec<Transaction>, Error> {
     let sql = concat!(
         "SELECT ",
         columns!(),
-        " FROM transactions WHERE ref > $1 AND created_at >= $2 AND created_at < $3 ORDER BY ref LIMIT $4"
+        " FROM transactions WHERE ref > $1 AND id >= $2 AND id < $3 ORDER BY ref LIMIT $4"
     );
-    db.rows(sql, args![after, from, to, limit]).await?.iter().map(read).collect()
+    db.rows(sql, args![after, first_id(from), first_id(to), limit]).await?.iter().map(read).collect()
 }
 
 /// The `ref` before that of the first transaction begun at `since` or later: ids begin with their time.
 pub async fn before(db: &Db, since: i64) -> Result<i64, Error> {
-    let mut first = [0; 16];
-    first[..6].copy_from_slice(&since.max(0).to_be_bytes()[2..]);
     let sql = "SELECT ref FROM transactions WHERE id >= $1 ORDER BY id LIMIT 1";
-    let found = db.rows(sql, args![first]).await?;
+    let found = db.rows(sql, args![first_id(since)]).await?;
     found.first().map_or(Ok(i64::MAX), |row| row.int(0).map(|first| first - 1))
+}
+
+/// Below every id that is made then, and above those before: no test clock moves them.
+pub fn first_id(at: i64) -> [u8; 16] {
+    // As much as an id's time holds.
+    let millis = at.clamp(0, (1 << 48) - 1);
+    let mut first = [0; 16];
+    first[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+    first
 }
 
 /// Money without a known result, the oldest first.

@@ -1,8 +1,8 @@
 //! A charge's share in a subscription (contract section 7): what its intent and its end write for it. A subscription's row is
 //! made with the intent of its first charge, and nobody sees it before that one's approval.
 
-use super::charge::ChargeRequest;
 use super::instrument::Instrument;
+use super::request::ChargeRequest;
 use super::subscribed::{self, Charged};
 use super::transaction::{Kind, State, Transaction};
 use super::{Answer, envelope};

@@ -35,6 +35,7 @@ pub struct SubscriptionDetails {
     pub completed_payment_cycle: i64,
     /// `SUCCESSFUL` or `NOTSUCCESSFUL`; null before the first payment. Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false)]
     pub last_payment_status: Option<Option<&'static str>>,
     /// When a payment is due, or tried again; null after the end.
     pub next_payment_date: Option<String>,
@@ -56,7 +57,6 @@ pub struct PlanDetails {
     pub amount: Money,
     pub ccy: &'static str,
     /// A number; an empty text where there is no trial.
-    #[schema(value_type = Object)]
     pub trial_period_duration: TrialDuration,
     /// `NONE` where there is no trial.
     pub trial_period_duration_type: &'static str,
@@ -65,7 +65,7 @@ pub struct PlanDetails {
     pub plan_discount_duration: Option<i64>,
 }
 
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum TrialDuration {
     Units(i64),
@@ -192,7 +192,7 @@ fn plan(one: &Subscription) -> PlanDetails {
 
 /// As the verification of another card leaves it.
 pub fn with_card(one: &Subscription, verified: &Transaction, at: Millis) -> Subscription {
-    let tried_at_once = one.status == Status::PastDue && one.running.is_none();
+    let tried_at_once = one.failed_at.is_some() && one.running.is_none();
     Subscription {
         token: verified.token.unwrap_or(one.token),
         hopeless: false,
@@ -232,12 +232,20 @@ pub async fn told(app: &App, id: SubscriptionId, status: Option<Status>) -> Resu
     Ok((serde_json::to_string(&body).map_err(Error::internal)?, urls.webhook_url))
 }
 
-/// The block of a charge's webhook; none where its subscription never began.
-pub async fn of_charge(app: &App, charge: &Transaction) -> Result<Option<SubscriptionDetails>, Error> {
+/// The block of a charge's webhook: the state and the payments of then. None where its subscription never began.
+pub async fn of_charge(
+    app: &App,
+    charge: &Transaction,
+    status: Option<Status>,
+) -> Result<Option<SubscriptionDetails>, Error> {
     let Some(share) = &charge.details.subscription else { return Ok(None) };
     let found = rows::find_any(&app.db, share.id).await?.filter(|found| found.status != Status::Starting);
-    let Some(found) = found else { return Ok(None) };
-    let charges = charges(&app.db, found.id, CHARGES).await?;
+    let Some(mut found) = found else { return Ok(None) };
+    let mut charges = charges(&app.db, found.id, CHARGES).await?;
+    charges.retain(|one| one.reference <= charge.reference);
+    found.status = status.unwrap_or(found.status);
+    found.last_paid = charges.last().map(|last| last.paid);
+    found.completed = charges.iter().filter(|one| one.paid).count().try_into().unwrap_or(found.completed);
     Ok(Some(details(&found, &charges)))
 }
 

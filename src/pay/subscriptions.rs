@@ -4,8 +4,9 @@
 use super::idempotency::{self, Claim};
 use super::subscribed::{self, Known};
 use super::transaction::Details;
-use super::{Answer, tokens};
+use super::{Answer, stored};
 use crate::app::App;
+use crate::audit::Deed;
 use crate::clock::Millis;
 use crate::codes::Code;
 use crate::db::{Stmt, Written};
@@ -24,7 +25,7 @@ pub enum Change {
     Resume,
     /// At once, final.
     Cancel,
-    /// This token from now on; what is past due is tried at once.
+    /// This token from now on; what is past due is tried at once, in a pause at its end.
     Card(TokenId),
 }
 
@@ -43,7 +44,11 @@ pub async fn change(
     for _ in 0..RACES {
         let Known { subscription, charges } = subscribed::find(app, caller, id).await?;
         let now = app.time(caller).await?;
-        let after = stepped(&subscription, change, now)?;
+        let after = match stepped(&subscription, change, now) {
+            Ok(after) => after,
+            // The step may be the one that this key's first request has just made.
+            Err(error) => return idempotency::replay(app, claim).await?.ok_or(error),
+        };
         let answer = subscribed::updated(&after, &charges)?;
         let mut writes = Vec::with_capacity(8);
         if let Some(claim) = claim {
@@ -53,10 +58,10 @@ pub async fn change(
             writes.push(claim.answered(made, &answer, true));
         }
         if let Change::Card(token) = change {
-            tokens::for_charge(app, caller, token, &subscription.merchant_id, None)
+            stored::for_charge(app, caller, token, &subscription.merchant_id, None)
                 .await?
                 .ok_or_else(|| Error::new(Code::Err1003))?;
-            writes.push(tokens::still_there(token, caller));
+            writes.push(stored::still_there(token, caller));
         }
         writes.extend(step(app, &subscription, &after)?);
         match app.db.write(writes).await? {
@@ -82,10 +87,9 @@ fn stepped(one: &Subscription, change: Change, now: Millis) -> Result<Subscripti
     let after = one.clone();
     Ok(match (change, one.status) {
         (Change::Pause, Status::Active | Status::PastDue) => Subscription { status: Status::Paused, ..after },
+        // The days between tries stand as they were.
         (Change::Resume, Status::Paused) if one.failed_at.is_some() => {
-            // A card that will never be charged is not tried: the days for another one go on.
-            let due_at = if one.hopeless { one.due_at } else { Some(now) };
-            Subscription { status: Status::PastDue, due_at, ..after }
+            Subscription { status: Status::PastDue, due_at: one.due_at.max(Some(now)), ..after }
         }
         (Change::Resume, Status::Paused) => {
             let (period, due_at) = one.resumed(now);
@@ -93,7 +97,7 @@ fn stepped(one: &Subscription, change: Change, now: Millis) -> Result<Subscripti
         }
         (Change::Cancel, Status::Active | Status::Paused | Status::PastDue) => ended(one, Status::Cancelled),
         (Change::Card(token), Status::Active | Status::Paused | Status::PastDue) => {
-            let due_at = if one.status == Status::PastDue { Some(now) } else { one.due_at };
+            let due_at = if one.failed_at.is_some() { Some(now) } else { one.due_at };
             Subscription { token, owned: false, hopeless: false, due_at, ..after }
         }
         _ => return Err(Error::new(Code::Err1005)),
@@ -107,6 +111,32 @@ pub fn ended(one: &Subscription, status: Status) -> Subscription {
 /// Part of the write that cancels it.
 pub fn cancelled(app: &App, one: &Subscription) -> Result<Vec<Stmt>, Error> {
     step(app, one, &ended(one, Status::Cancelled))
+}
+
+/// Cancels it for an operator, with why in the audit log.
+///
+/// # Errors
+/// For people: one that is not there, or has ended.
+pub async fn cancel_by_hand(app: &App, id: SubscriptionId, who: &str, reason: &str) -> Result<Subscription, Error> {
+    for _ in 0..RACES {
+        let found =
+            rows::find_any(&app.db, id).await?.ok_or_else(|| Error::internal("there is no such subscription"))?;
+        if !matches!(found.status, Status::Active | Status::Paused | Status::PastDue) {
+            let text = format!("the subscription is {}: there is nothing to cancel", found.status.name());
+            return Err(Error::internal(text));
+        }
+        let after = ended(&found, Status::Cancelled);
+        let mut writes = step(app, &found, &after)?;
+        let (subject, detail) = (id.to_string(), format!("{} before: {reason}", found.status.name()));
+        let deed = Deed { who, action: "subscription.cancel", subject: &subject, detail: &detail };
+        writes.push(deed.insert(app.clock.now()));
+        match app.db.write(writes).await? {
+            Written::Applied(_) => return Ok(after),
+            Written::GuardFailed(_) => {}
+            Written::Ambiguous => return Err(Error::internal("the database was lost: look whether it is cancelled")),
+        }
+    }
+    Err(Error::internal("the subscription keeps changing: try again"))
 }
 
 /// The guarded row, its job, the event of a new state, and the end of a card that is no longer used.
@@ -130,7 +160,8 @@ fn news(app: &App, after: &Subscription) -> Result<Vec<Stmt>, Error> {
         transaction: after.first,
         first: after.first,
         url: details.return_url.webhook_url.as_deref(),
-        subscription: Some((after.id, after.status as i64)),
+        subscription: Some(after.id),
+        by_charge: false,
         now,
         due_at: app.database_now(),
     }))

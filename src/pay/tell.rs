@@ -82,13 +82,14 @@ pub struct Signed {
 }
 
 pub async fn signed(app: &App, event: &Event, secrets: &[Secret]) -> Result<(Signed, Option<String>), Error> {
+    let status = event.subscription_status.and_then(Status::from_id);
     let (body, url) = match event.subscription {
-        Some((id, status)) => subscribed::told(app, id, Status::from_id(status)).await?,
+        Some(id) => subscribed::told(app, id, status).await?,
         None => {
             let transaction = store::reread(&app.db, event.transaction).await?;
             let transaction = transaction.ok_or_else(|| Error::internal("an event's transaction is gone"))?;
             let merchant = recover::merchant(app, &transaction)?;
-            let subscription = subscribed::of_charge(app, &transaction).await?;
+            let subscription = subscribed::of_charge(app, &transaction, status).await?;
             (envelope::told(&transaction, &merchant, subscription), transaction.details.return_url.webhook_url)
         }
     };

@@ -3,14 +3,15 @@
 
 use super::attempts::{self, Message};
 use super::authenticate::{self, Asked};
-use super::charge::{self, ChargeRequest, Purpose};
+use super::charge;
 use super::instrument::Instrument;
 use super::means::{Account, Means};
 use super::recover::merchant;
+use super::request::{ChargeRequest, Purpose};
 use super::state::{Event, apply};
 use super::subscribed::Known;
 use super::transaction::{Kind, Source, State, Step, Transaction, Unpaid, Waits};
-use super::{Answer, envelope, idempotency, outcome, store, subscribe, tokens};
+use super::{Answer, envelope, idempotency, outcome, store, stored, subscribe};
 use crate::app::App;
 use crate::card::Card;
 use crate::clock::Millis;
@@ -93,7 +94,7 @@ fn signature(app: &App, id: TransactionId) -> [u8; 32] {
 pub async fn resume(app: &App, id: TransactionId, request_id: &str) -> Result<Transaction, Error> {
     let found = current(app, id).await?;
     let Some(waits) = found.details.waits.clone().filter(|_| found.state == State::Waiting) else { return Ok(found) };
-    if app.database_now() >= waits.until {
+    if app.time(found.caller).await? >= waits.until {
         return give_up(app, &found, Unpaid::TooLate, request_id, End::default()).await;
     }
     let merchant = merchant(app, &found)?;
@@ -151,7 +152,7 @@ pub async fn consent(app: &App, request: &ChargeRequest, intent: &Transaction) -
             return Err(Error::new(Code::Err1011));
         }
     };
-    let until = app.database_now() + LIMIT_MS;
+    let until = app.time(request.caller).await? + LIMIT_MS;
     Ok(Waits { until, reason: request.reason, fault: request.fault, language: spoken, step: Step::Consent { url } })
 }
 
@@ -228,7 +229,7 @@ async fn go_on(
     let subscription = begins(app, &mut intent).await?;
     let mut writes = vec![store::update(found, &intent), store::note(&intent)?];
     if let Some(stored) = &instrument.stored {
-        writes.push(tokens::still_there(stored.id, found.caller));
+        writes.push(stored::still_there(stored.id, found.caller));
     }
     writes.push(jobs::remove(jobs::Kind::Abandon, intent.id));
     writes.push(attempts::first(intent.id, acquirer.name(), Message::Charge, app.clock.now()));
@@ -270,7 +271,7 @@ async fn instrument(
     }
     let stored = match (found.source, found.token) {
         (Source::Token, Some(token)) => {
-            let Some(stored) = tokens::for_charge(app, found.caller, token, &found.merchant_id, None).await? else {
+            let Some(stored) = stored::for_charge(app, found.caller, token, &found.merchant_id, None).await? else {
                 return Ok(None);
             };
             Some(stored)

@@ -1,7 +1,7 @@
 //! A wallet's token becomes a card (contract section 8): opened once for one charge, its amount held against the request's, and
 //! remembered in the intent's write.
 
-use super::charge::ChargeRequest;
+use super::request::ChargeRequest;
 use crate::app::App;
 use crate::card::{Card, Cryptogram};
 use crate::codes::Code;
@@ -47,7 +47,8 @@ pub async fn open(
             return Err(Error::new(Code::Err1015));
         }
     };
-    if opened.expiry.is_past(now) {
+    // The token's own time is real time, its card's is the entity's.
+    if opened.expiry.is_past(now + app.ahead(request.caller).await?) {
         refused(request, wallet, "card_expired", "the card in it has expired");
         return Err(Error::new(Code::Err1002));
     }

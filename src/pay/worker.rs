@@ -105,16 +105,22 @@ pub fn lease_ms(app: &App) -> i64 {
 }
 
 async fn work(app: App, job: Job, _slot: OwnedSemaphorePermit) {
+    run(&app, &job).await;
+}
+
+/// `false` when it failed: it comes again.
+pub async fn run(app: &App, job: &Job) -> bool {
     let done = match job.kind {
-        Kind::Recover => recover::recover(&app, &job).await,
-        Kind::Lapse => holds::lapse(&app, &job).await,
-        Kind::Release => holds::release(&app, &job).await,
-        Kind::Abandon => waiting::lapse(&app, &job).await,
-        Kind::Renew => renew::renew(&app, &job).await,
+        Kind::Recover => recover::recover(app, job).await,
+        Kind::Lapse => holds::lapse(app, job).await,
+        Kind::Release => holds::release(app, job).await,
+        Kind::Abandon => waiting::lapse(app, job).await,
+        Kind::Renew => renew::renew(app, job).await,
         Kind::Deliver => Err(Error::internal("deliveries are the teller's")),
     };
-    if let Err(error) = done {
+    if let Err(error) = &done {
         let kind = job.kind.name();
         tracing::error!(cause = error.cause(), kind, transaction = %job.transaction(), "a job failed: it comes again when its lease ends");
     }
+    done.is_ok()
 }

@@ -252,7 +252,7 @@ impl Subscription {
             due: next.map(|(_, date)| date),
             again: self.next_try(failed_at, at, retry_days),
             last_day: last_day.max(at),
-            later: at + (HOUR_MS << self.delays.clamp(0, 4)).min(DAY_MS),
+            later: at + (HOUR_MS << self.delays.clamp(0, 5)).min(DAY_MS),
         };
         Share { id: self.id, owned: self.owned, part }
     }
@@ -360,9 +360,9 @@ mod tests {
     #[test]
     fn what_a_renewal_means() {
         let days = |share: &Share| {
-            let Part::Renews { cycle, period, due, again, last_day, later, .. } = share.part else { panic!() };
+            let Part::Renews { cycle, at, period, due, again, last_day, later } = share.part else { panic!() };
             let day = |at: Millis| (at - NOON) / DAY_MS;
-            (cycle, period, due.map(day), again.map(day), day(last_day), (later - NOON) % DAY_MS / HOUR_MS)
+            (cycle, period, due.map(day), again.map(day), day(last_day), (later - at) / HOUR_MS)
         };
         let mut one = begun(End::Cycles(3), None).unwrap();
         let at = |day: i64| NOON + day * DAY_MS;
@@ -371,8 +371,8 @@ mod tests {
         assert_eq!(days(&one.renew(at(35), &[1, 3, 5])).2, Some(20));
         // The third try of an unpaid cycle, long after its time: it keeps its distance, and paid dates are not looked for.
         (one.failures, one.failed_at, one.delays) = (2, Some(at(10)), 9);
-        assert_eq!(days(&one.renew(at(13), &[1, 3, 5])), (2, 2, Some(20), Some(15), 15, 16));
-        assert_eq!(days(&one.renew(at(41), &[1, 3, 5])), (2, 5, Some(50), Some(43), 41, 16));
+        assert_eq!(days(&one.renew(at(13), &[1, 3, 5])), (2, 2, Some(20), Some(15), 15, 24));
+        assert_eq!(days(&one.renew(at(41), &[1, 3, 5])), (2, 5, Some(50), Some(43), 41, 24));
         one.failures = 3;
         assert_eq!(days(&one.renew(at(15), &[1, 3, 5])).3, None);
         assert_eq!(days(&one.renew(at(15), &[])).3, None);

@@ -73,7 +73,7 @@ pub fn ended(share: &Share, transaction: TransactionId, token: Option<TokenId>, 
     let mut rows = match (&share.part, how) {
         (Part::Changes { at }, How::Paid) => vec![Stmt::new(
             "UPDATE subscriptions SET token_id = $2, owned = $3, hopeless = 0, \
-             due_at = CASE WHEN status = 3 AND running IS NULL THEN CAST($4 AS BIGINT) ELSE due_at END \
+             due_at = CASE WHEN failed_at IS NOT NULL AND running IS NULL THEN CAST($4 AS BIGINT) ELSE due_at END \
              WHERE id = $1 AND status IN (1, 2, 3)",
             args![id, token, share.owned, *at],
         )],
@@ -118,12 +118,15 @@ pub fn ended(share: &Share, transaction: TransactionId, token: Option<TokenId>, 
         }
         (Part::Renews { later, .. }, How::Undone { seen }) => vec![Stmt::new(
             "UPDATE subscriptions SET running = NULL, delays = delays + 1, \
-             last_paid = CASE WHEN $4 = 1 THEN 0 ELSE last_paid END, \
+             last_paid = CASE WHEN CAST($4 AS BIGINT) = 1 THEN 0 ELSE last_paid END, \
              due_at = CASE WHEN status = 4 THEN NULL ELSE CAST($3 AS BIGINT) END WHERE id = $1 AND running = $2",
             args![id, transaction, *later, seen],
         )],
     };
     rows.push(plan(id, clocked));
+    if matches!(share.part, Part::Renews { .. }) {
+        rows.push(unplan(id));
+    }
     rows
 }
 
@@ -141,7 +144,8 @@ pub fn refused(read: &Subscription, later: Millis) -> Stmt {
 pub fn step(read: &Subscription, after: &Subscription) -> Stmt {
     Stmt::new(
         "UPDATE subscriptions SET status = $4, period = $5, due_at = $6, token_id = $7, hopeless = $8, owned = $11 \
-         WHERE id = $1 AND status = $2 AND completed = $3 AND token_id = $9 AND COALESCE(due_at, -1) = COALESCE($10, -1)",
+         WHERE id = $1 AND status = $2 AND completed = $3 AND token_id = $9 \
+         AND COALESCE(due_at, -1) = COALESCE(CAST($10 AS BIGINT), -1)",
         args![
             read.id,
             read.status as i64,
@@ -178,6 +182,16 @@ pub fn plan(id: SubscriptionId, clocked: bool) -> Stmt {
          attempts = jobs.attempts + 1"
     };
     Stmt::new(sql, args![id])
+}
+
+/// The job of a renewal that is the last, or came to its end in a pause: it would look due, and keep an advance of the test
+/// clock waiting, until its lease ends.
+fn unplan(id: SubscriptionId) -> Stmt {
+    Stmt::new(
+        "DELETE FROM jobs WHERE kind = 6 AND subject = $1 AND NOT EXISTS (SELECT 1 FROM subscriptions s \
+         WHERE s.id = $1 AND s.status IN (1, 3) AND s.due_at IS NOT NULL)",
+        args![id],
+    )
 }
 
 /// A card of its own goes when the subscription has ended or has another; the last statement of a write that may bring that
@@ -246,7 +260,8 @@ pub async fn page(
     limit: i64,
 ) -> Result<Vec<Subscription>, Error> {
     let sql = select!(
-        "WHERE s.number < $1 AND s.status > 0 AND ($2 = '' OR s.merchant_id = $2) AND ($3 = 0 OR s.status = $3) \
+        "WHERE s.number < $1 AND s.status > 0 AND ($2 = '' OR s.merchant_id = $2) \
+         AND (CAST($3 AS BIGINT) = 0 OR s.status = $3) \
          ORDER BY s.number DESC LIMIT $4"
     );
     let status = status.map_or(0, |status| status as i64);

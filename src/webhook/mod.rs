@@ -57,8 +57,10 @@ pub struct Event {
     pub transaction: TransactionId,
     /// The first charge of the transaction's family.
     pub first: TransactionId,
-    /// It tells of a subscription's change of state, to this value.
-    pub subscription: Option<(SubscriptionId, i64)>,
+    /// It tells of a subscription's change of state that no charge brought.
+    pub subscription: Option<SubscriptionId>,
+    /// The value of the state that the subscription, also a charge's, had then.
+    pub subscription_status: Option<i64>,
     pub created_at: Millis,
     pub delivery: Delivery,
     /// Of all runs of the schedule.
@@ -90,7 +92,8 @@ fn event(row: &Row) -> Result<Event, Error> {
         delivery: DELIVERIES.into_iter().find(|one| *one as i64 == delivery).ok_or_else(corrupt)?,
         tries: row.int(8)?,
         step: row.int(9)?,
-        subscription: row.opt_bytes(10)?.and_then(SubscriptionId::from_bytes).zip(row.opt_int(11)?),
+        subscription: row.opt_bytes(10)?.and_then(SubscriptionId::from_bytes),
+        subscription_status: row.opt_int(11)?,
     })
 }
 
@@ -101,20 +104,22 @@ pub struct News<'a> {
     pub transaction: TransactionId,
     pub first: TransactionId,
     pub url: Option<&'a str>,
-    /// A subscription's change of state that no charge brought, by the value of the new one; `transaction` is its first charge.
-    pub subscription: Option<(SubscriptionId, i64)>,
+    /// The charge's subscription; or whose state has changed without one: then `transaction` is its first charge.
+    pub subscription: Option<SubscriptionId>,
+    pub by_charge: bool,
     /// Our clock, and the database's, which jobs run by.
     pub now: Millis,
     pub due_at: Millis,
 }
 
-/// Part of the write of what it tells of.
+/// Part of the write of what it tells of, behind what that changes.
 pub fn record(news: &News<'_>) -> Vec<Stmt> {
     let lane = news.url.and_then(|url| guard::lane(news.caller, url));
     let delivery = if lane.is_some() { Delivery::Waiting } else { Delivery::None };
     let mut rows = vec![Stmt::new(
         "INSERT INTO events (id, entity_id, live, transaction_id, first_id, created_at, delivery, tries, step, \
-         subscription_id, subscription_status) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, $8, $9)",
+         subscription_id, subscription_status) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, $8, \
+         (SELECT s.status FROM subscriptions s WHERE s.id = $9))",
         args![
             news.id,
             news.caller.entity,
@@ -123,8 +128,8 @@ pub fn record(news: &News<'_>) -> Vec<Stmt> {
             news.first,
             news.now,
             delivery as i64,
-            news.subscription.map(|(id, _)| id),
-            news.subscription.map(|(_, status)| status)
+            news.subscription.filter(|_| !news.by_charge),
+            news.subscription
         ],
     )];
     rows.extend(lane.map(|lane| jobs::enqueue_delivery(news.id, &lane, news.due_at)));

@@ -164,7 +164,7 @@ impl Times {
         let sent = sent.iter().map(|row| (transaction(row), (row.int(1).unwrap(), row.opt_int(2).unwrap()))).collect();
         let mut times = Times { sent, events: BTreeMap::new(), steps: BTreeMap::new() };
         for event in webhook::page(db, 0, i64::MIN, 100_000).await.map_err(say)? {
-            match event.subscription {
+            match event.subscription.zip(event.subscription_status) {
                 Some((id, status)) => times.steps.entry(id).or_default().push(Step { status, at: event.created_at }),
                 None => drop(times.events.entry(event.transaction).or_insert(event.created_at)),
             }

@@ -12,7 +12,8 @@ use fuda::directory::Caller;
 use fuda::error::Error;
 use fuda::id::{EntityId, TokenId};
 use fuda::pay::means::Means;
-use fuda::pay::tokens::{self, Change, renewed_expiry};
+use fuda::pay::stored::renewed_expiry;
+use fuda::pay::tokens::{self, Change};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -105,7 +106,10 @@ async fn renewed() -> Result<(), String> {
     let token = stored(&world, &process).await?;
     let live = Caller { live: true, ..caller };
     let card = card(&process.app, caller, token).await;
-    assert_eq!(renewed_expiry(&process.app, live, &card, token, LATER).await.map_err(|e| format!("{e:?}"))?, None);
+    assert_eq!(
+        renewed_expiry(&process.app, live, &card, (token, None), LATER).await.map_err(|e| format!("{e:?}"))?,
+        None
+    );
     Ok(())
 }
 
@@ -114,7 +118,7 @@ async fn ask(app: &App, caller: Caller, token: TokenId, says: Says, now: i64) ->
     let service = Arc::new(Service { says, app: app.clone(), caller, token, asked: AtomicU32::new(0) });
     let app = App { sandbox_updater: service.clone(), ..app.clone() };
     let began = app.clock.now();
-    let found = renewed_expiry(&app, caller, &card, token, now).await.unwrap_or_else(|e| panic!("{e:?}"));
+    let found = renewed_expiry(&app, caller, &card, (token, None), now).await.unwrap_or_else(|e| panic!("{e:?}"));
     assert!(app.clock.now() - began <= 3_500, "it waits no longer than its deadline");
     (found, service.asked.load(Ordering::Relaxed))
 }

@@ -194,3 +194,13 @@ pub async fn of_cardholders_are_true(engine: Engine) {
         }
     }
 }
+
+pub async fn of_clocks_are_true(engine: Engine) {
+    let world = World::new(engine).await;
+    let document = answer(world.http.get(format!("{}/openapi.json", world.server.base))).await.1;
+    let shown = |name: &str| document["components"]["examples"][name]["value"].clone();
+    for name in ["clock_by_a_month", "clock_by_hours"] {
+        alike(&world.post("test/clock", &shown(name)).await, 200, &shown("clock_moved"));
+    }
+    alike(&world.get("test/clock").await, 200, &shown("clock_shown"));
+}

@@ -8,6 +8,7 @@ mod bins;
 mod books;
 mod browser;
 mod charge;
+mod clock;
 mod crash;
 mod examples;
 mod faults;
@@ -23,10 +24,17 @@ mod operator;
 mod receiver;
 mod receivers;
 mod refusals;
+mod renewals;
+mod renewals_changed;
+mod renewals_raced;
+mod renewals_told;
+mod retries;
 mod risk;
 mod rules;
 mod schema;
 mod secrets;
+mod subscriptions;
+mod subscriptions_by_hand;
 mod threeds;
 mod tokens;
 mod wallet_tokens;
@@ -123,7 +131,31 @@ fn all() -> Vec<(&'static str, Story)> {
 }
 
 fn of_later() -> Vec<(&'static str, Story)> {
-    stories![worker::many_jobs_due_at_once]
+    stories![
+        worker::many_jobs_due_at_once,
+        retries::a_merchants_days,
+        subscriptions_by_hand::are_listed_and_shown,
+        subscriptions_by_hand::that_cannot_be_shown,
+        subscriptions_by_hand::are_cancelled,
+        subscriptions_by_hand::cancelled_by_many_at_once,
+        subscriptions_by_hand::that_was_declined,
+        renewals::the_samples_figures,
+        renewals::calendars_and_clocks,
+        renewals::declined_and_tried_again,
+        renewals_changed::another_card,
+        renewals_changed::changed_in_flight,
+        renewals_changed::paused_and_resumed,
+        renewals::refused_by_a_rule,
+        renewals_changed::ends,
+        renewals_raced::missed,
+        renewals_raced::two_processes,
+        renewals_raced::changed_at_once,
+        renewals_raced::a_year,
+        renewals_told::told_and_signed,
+        renewals_told::declines_are_told,
+        renewals_told::a_card_made_anew,
+        renewals_told::not_anothers,
+    ]
 }
 
 fn of_risk() -> Vec<(&'static str, Story)> {
@@ -211,8 +243,44 @@ fn of_pages() -> Vec<(&'static str, Story)> {
     ]
 }
 
+fn of_subscriptions() -> Vec<(&'static str, Story)> {
+    stories![
+        subscriptions::shapes,
+        subscriptions::changes,
+        subscriptions::keys_of_changes,
+        subscriptions::mistakes,
+        subscriptions::no_plan_and_no_page,
+        subscriptions::nothing_begins,
+        subscriptions::first_cycles,
+        subscriptions::a_card_of_its_own,
+        subscriptions::a_token_in_use,
+        subscriptions::a_delete_races,
+        subscriptions::authenticated,
+        subscriptions::listed,
+    ]
+}
+
+fn of_clocks() -> Vec<(&'static str, Story)> {
+    stories![
+        examples::of_clocks_are_true,
+        clock::a_hold_lapses,
+        clock::the_answer,
+        clock::mistakes_are_named,
+        clock::links_and_cardholders,
+        clock::cards_expire_and_are_erased,
+        clock::a_year_at_once,
+        clock::a_year_of_renewals,
+        clock::begun_during_a_leap,
+        clock::others_are_swept,
+        clock::two_at_once,
+        clock::two_processes,
+        clock::killed_in_mid_advance,
+    ]
+}
+
 fn main() {
-    let stories = [all(), of_later(), of_risk(), of_cardholders(), of_pages()].concat();
+    let stories =
+        [all(), of_later(), of_risk(), of_cardholders(), of_pages(), of_clocks(), of_subscriptions()].concat();
     let postgres = world::postgres().is_some();
     if !postgres {
         eprintln!(

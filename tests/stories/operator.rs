@@ -41,7 +41,7 @@ pub async fn a_newer_schema_is_refused(engine: Engine) {
 const OLDER: &str = "DROP INDEX transactions_by_parent; DROP INDEX transactions_unknown; \
      ALTER TABLE transactions DROP COLUMN parent_id; ALTER TABLE transactions DROP COLUMN captured_minor; \
      ALTER TABLE transactions DROP COLUMN refund_reserved_minor; ALTER TABLE transactions DROP COLUMN refunded_minor; \
-     ALTER TABLE transactions DROP COLUMN unresolved; ALTER TABLE merchants DROP COLUMN hold_ms; DROP TABLE jobs; \
+     ALTER TABLE transactions DROP COLUMN unresolved; ALTER TABLE merchants DROP COLUMN hold_ms; DROP TABLE jobs; DROP TABLE test_clocks; \
      DROP TABLE ledger_entries; DROP TABLE ledger_seals; DROP TABLE audit_log; DROP TABLE sweeps; \
      DROP TABLE risk_lists; DROP TABLE risk_rules; DROP TABLE risk_version; DROP TABLE risk_windows; \
      DROP TABLE risk_volumes; DROP TABLE events; DROP TABLE webhook_tries; ALTER TABLE webhook_secrets DROP COLUMN before_key_id; \
@@ -55,7 +55,8 @@ const OLDER: &str = "DROP INDEX transactions_by_parent; DROP INDEX transactions_
      ALTER TABLE merchants DROP COLUMN page_logo; ALTER TABLE merchants DROP COLUMN page_frames; \
      DROP TABLE wallets; DROP TABLE wallet_version; DROP TABLE wallet_tokens; ALTER TABLE tokens DROP COLUMN device; \
      DROP TABLE subscriptions; DROP TABLE subscription_charges; DROP INDEX tokens_by_owner; \
-     ALTER TABLE tokens DROP COLUMN owner; DELETE FROM fuda_schema WHERE version > 1";
+     ALTER TABLE tokens DROP COLUMN owner; ALTER TABLE merchants DROP COLUMN retry_days; \
+     DELETE FROM fuda_schema WHERE version > 1";
 
 /// What an earlier version left goes on: its unknown payment is reversed, its hold can be captured, its money is in the
 /// ledger. On PostgreSQL the operator migrates, on SQLite a start does.

@@ -22,7 +22,7 @@ pub async fn every_answer_is_as_documented(engine: Engine) {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("Tested: 24"), "{text}");
+    assert!(text.contains("Tested: 33"), "{text}");
     let log = std::fs::read_to_string(world.folder.with_extension("log")).unwrap();
     assert!(!log.contains("ERR0500"), "a fault of ours is in the log");
 }

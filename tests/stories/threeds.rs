@@ -41,7 +41,7 @@ async fn answered(browser: &Browser, url: &str, filled: &[(&str, &str)]) -> crat
     back.form()
 }
 
-async fn through(browser: &Browser, url: &str, code: &str) -> Page {
+pub async fn through(browser: &Browser, url: &str, code: &str) -> Page {
     let form = answered(browser, url, &[("code", code)]).await;
     browser.press(&form, &[]).await
 }

@@ -16,7 +16,7 @@ pub fn id_of(answer: &Value) -> String {
     answer["transaction_details"]["id"].as_str().unwrap().to_owned()
 }
 
-fn secret(world: &World) -> String {
+pub fn secret(world: &World) -> String {
     let line = world.server.greeting.lines().find(|line| line.trim_start().starts_with("webhook secret")).unwrap();
     line.split_whitespace().last().unwrap().to_owned()
 }

@@ -98,6 +98,14 @@ impl Server {
         self.child.id()
     }
 
+    /// How long it has had a processor, milliseconds.
+    pub fn worked_ms(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
+        // Behind the name, which may hold anything; in hundredths of a second (proc(5): utime, stime).
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum()
+    }
+
     /// SIGKILL: nothing is finished, nothing is flushed.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

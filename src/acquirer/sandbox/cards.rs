@@ -39,6 +39,9 @@ pub fn behaviour(verification: bool, ask: &Ask<'_>) -> Behaviour {
         "4000000000000127" => Behaviour::Decline(580),
         "4000000000000119" => Behaviour::Decline(96),
         "4000000000000341" if from_vault => Behaviour::Decline(51),
+        // Ours, for what happens later: stored like any other, and then never to be charged again, or without an answer.
+        "4000000000000358" if from_vault => Behaviour::Decline(41),
+        "4000000000000366" if from_vault => Behaviour::Silence,
         "4000000000000259" => Behaviour::Silence,
         "4000000000006975" => Behaviour::Refuse,
         _ => Behaviour::Approve,

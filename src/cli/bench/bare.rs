@@ -135,7 +135,7 @@ fn intents(payments: &[Transaction]) -> Result<Vec<Stmt>, Error> {
     for payment in payments {
         let sealed = Sealed { key_id: 1, wrapped_key: vec![7; 60], ciphertext: vec![7; 52] };
         if let Some(token) = payment.token {
-            statements.push(crate::pay::tokens::still_there(token, payment.caller));
+            statements.push(crate::pay::stored::still_there(token, payment.caller));
         }
         statements.push(store::insert(payment, Some(sealed))?);
         statements.push(attempts::first(payment.id, "sandbox", Message::Charge, payment.created_at));

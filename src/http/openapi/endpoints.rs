@@ -1,7 +1,7 @@
 //! Every endpoint of the document: one row each.
 
 use crate::codes::Code;
-use crate::http::fields::{CAPTURE, CHANGE, CHARGE, LINK, REFUND, RULE, STORE, VOID};
+use crate::http::fields::{CAPTURE, CHANGE, CHARGE, CLOCK, LINK, NEW_METHOD, REFUND, RULE, STORE, SUBSCRIBE, VOID};
 use crate::http::shape::Field;
 
 pub struct Endpoint {
@@ -77,6 +77,38 @@ const fn link(path: &'static str, summary: &'static str) -> Endpoint {
     let (body, success) = (Some(("LinkRequest", LINK)), (201, "LinkView"));
     let refusals = &[Code::Err1007, Code::Err1008, Code::Err1015];
     Endpoint { method: "post", path, summary, body, query: &[], success, refusals }
+}
+
+const CLOCK_PATH: &str = "/server-to-server-interface/test/clock";
+/// As a charge's, since the new card is verified by one.
+const METHOD_CHANGED: &[Code] = &[
+    Code::Err1000,
+    Code::Err1001,
+    Code::Err1002,
+    Code::Err1003,
+    Code::Err1005,
+    Code::Err1007,
+    Code::Err1008,
+    Code::Err1009,
+    Code::Err1010,
+    Code::Err1011,
+    Code::Err1012,
+    Code::Err1015,
+    Code::Err3001,
+    Code::Err3002,
+    Code::Err3003,
+    Code::Err3004,
+    Code::Err3005,
+    Code::Err3007,
+    Code::Err3017,
+    Code::Err3018,
+];
+
+const SUBSCRIPTION_CHANGED: &[Code] = &[Code::Err1005, Code::Err1007, Code::Err1008, Code::Err1012, Code::Val0002];
+
+const fn subscription(path: &'static str, summary: &'static str) -> Endpoint {
+    let (success, refusals) = ((200, "SubscriptionAnswer"), SUBSCRIPTION_CHANGED);
+    Endpoint { method: "post", path, summary, body: None, query: &[], success, refusals }
 }
 
 const RULES_PATH: &str = "/server-to-server-interface/risk/rules";
@@ -219,9 +251,59 @@ pub const ENDPOINTS: &[Endpoint] = &[
         path: TOKEN_PATH,
         summary: "Erase a stored card",
         body: None,
-        query: &[],
+        query: &[(
+            "cancel_subscriptions",
+            false,
+            "true cancels the live subscriptions that charge it, in the same write.",
+        )],
         success: (200, "TokenAnswer"),
-        refusals: &[Code::Err1003],
+        refusals: &[Code::Err1003, Code::Err1005, Code::Val0002],
+    },
+    Endpoint {
+        method: "post",
+        path: "/server-to-server-interface/subscription/payment",
+        summary: "Begin a subscription: its first cycle is charged, or with a trial the card is verified",
+        body: Some(("SubscribeRequest", SUBSCRIBE)),
+        query: &[],
+        success: (201, "Envelope"),
+        refusals: CHARGED,
+    },
+    Endpoint {
+        method: "get",
+        path: "/server-to-server-interface/subscription/list",
+        summary: "Subscriptions, newest first",
+        body: None,
+        query: &[
+            ("status", false, "ACTIVE, PAUSED, PAST_DUE, CANCELLED or EXPIRED."),
+            ("cursor", false, "The id of the last subscription of the page before."),
+            ("limit", false, "1 to 100; 100 by default."),
+        ],
+        success: (200, "SubscriptionList"),
+        refusals: &[Code::Val0002],
+    },
+    Endpoint {
+        method: "get",
+        path: "/server-to-server-interface/subscription/{id}",
+        summary: "A subscription and its payments",
+        body: None,
+        query: &[],
+        success: (200, "SubscriptionAnswer"),
+        refusals: &[Code::Err1012],
+    },
+    subscription("/server-to-server-interface/subscription/{id}/pause", "Charge nothing until it is resumed"),
+    subscription(
+        "/server-to-server-interface/subscription/{id}/resume",
+        "Go on by the schedule; if a cycle fell due meanwhile one is charged now",
+    ),
+    subscription("/server-to-server-interface/subscription/{id}/cancel", "End it at once, for good"),
+    Endpoint {
+        method: "post",
+        path: "/server-to-server-interface/subscription/{id}/payment-method",
+        summary: "Charge another card from now on; a payment that is past due is tried at once",
+        body: Some(("NewMethodRequest", NEW_METHOD)),
+        query: &[],
+        success: (200, "SubscriptionAnswer"),
+        refusals: METHOD_CHANGED,
     },
     Endpoint {
         method: "get",
@@ -249,5 +331,23 @@ pub const ENDPOINTS: &[Endpoint] = &[
         query: &[],
         success: (200, "RuleAnswer"),
         refusals: &[Code::Val0005],
+    },
+    Endpoint {
+        method: "get",
+        path: CLOCK_PATH,
+        summary: "The entity's sandbox time; test keys only",
+        body: None,
+        query: &[],
+        success: (200, "ClockAnswer"),
+        refusals: &[Code::Val0005],
+    },
+    Endpoint {
+        method: "post",
+        path: CLOCK_PATH,
+        summary: "Move the entity's sandbox time forward, and run what falls due; test keys only",
+        body: Some(("ClockRequest", CLOCK)),
+        query: &[],
+        success: (200, "ClockAnswer"),
+        refusals: &[Code::Err1007, Code::Err1008, Code::Val0005],
     },
 ];

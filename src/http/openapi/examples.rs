@@ -1,7 +1,9 @@
 //! Examples of the document. The answers are made by the code that makes the real ones, from one imagined charge; a
 //! story sends the requests to a running gateway and compares.
 
+mod clock;
 mod links;
+mod subscriptions;
 mod threeds;
 mod webhooks;
 
@@ -55,7 +57,11 @@ pub fn of_request(body: &str) -> &'static [&'static str] {
         "RefundRequest" => &["refund_a_part"],
         "VoidRequest" => &["void_a_hold"],
         "LinkRequest" => &["link_of_an_order", "link_open_amount"],
-        other => rules::of_request(other),
+        "ClockRequest" => &["clock_by_a_month", "clock_by_hours"],
+        other => match subscriptions::of_request(other) {
+            [] => rules::of_request(other),
+            found => found,
+        },
     }
 }
 
@@ -90,7 +96,12 @@ pub fn of_answer(method: &str, path: &str, status: u16) -> &'static [&'static st
         ("get", "events", 200) => &["event_feed"],
         ("post", "hpp/generate/link" | "/hpp/generate/link", 201) => &["link_made"],
         ("get", "hpp/link/{id}", 200) => &["link_paid"],
-        (method, noun, status) => rules::of_answer(method, noun, status),
+        ("post", "test/clock", 200) => &["clock_moved"],
+        ("get", "test/clock", 200) => &["clock_shown"],
+        (method, noun, status) => match subscriptions::of_answer(method, noun, status) {
+            [] => rules::of_answer(method, noun, status),
+            found => found,
+        },
     }
 }
 
@@ -99,6 +110,8 @@ pub fn all() -> Map<String, Value> {
     let ours = requests().into_iter().chain(answers().unwrap_or_default());
     let ours = ours.chain(threeds::requests()).chain(threeds::answers().unwrap_or_default());
     let ours = ours.chain(links::requests()).chain(links::answers().unwrap_or_default());
+    let ours = ours.chain(clock::requests()).chain(clock::answers());
+    let ours = ours.chain(subscriptions::requests()).chain(subscriptions::answers().unwrap_or_default());
     ours.chain(rules::requests()).chain(rules::answers().unwrap_or_default()).collect()
 }
 
@@ -271,6 +284,7 @@ fn merchant(caller: Caller) -> Merchant {
         hold_ms: HOLD_MS,
         three_ds: ThreeDs::default(),
         look: Default::default(),
+        retry_days: Default::default(),
     }
 }
 
