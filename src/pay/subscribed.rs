@@ -241,11 +241,11 @@ pub async fn of_charge(
     let Some(share) = &charge.details.subscription else { return Ok(None) };
     let found = rows::find_any(&app.db, share.id).await?.filter(|found| found.status != Status::Starting);
     let Some(mut found) = found else { return Ok(None) };
-    let mut charges = charges(&app.db, found.id, CHARGES).await?;
-    charges.retain(|one| one.reference <= charge.reference);
+    let charges = charges_until(&app.db, found.id, charge.reference, CHARGES).await?;
     found.status = status.unwrap_or(found.status);
     found.last_paid = charges.last().map(|last| last.paid);
-    found.completed = charges.iter().filter(|one| one.paid).count().try_into().unwrap_or(found.completed);
+    // Cycles are paid one after the other.
+    found.completed = charges.iter().rev().find(|one| one.paid).map_or(0, |one| one.cycle);
     Ok(Some(details(&found, &charges)))
 }
 
@@ -284,10 +284,15 @@ pub async fn list(app: &App, caller: Caller, filter: &Filter) -> Result<Option<S
 
 /// The newest `most` payments that have a result and that callers may see, in their order.
 pub async fn charges(db: &Db, id: SubscriptionId, most: i64) -> Result<Vec<Charged>, Error> {
+    charges_until(db, id, i64::MAX, most).await
+}
+
+/// The same, up to the one with the number `last`.
+async fn charges_until(db: &Db, id: SubscriptionId, last: i64, most: i64) -> Result<Vec<Charged>, Error> {
     let sql = "SELECT t.id, t.ref, c.cycle, t.state, t.created_at, t.amount_minor, t.currency FROM subscription_charges c \
-               JOIN transactions t ON t.id = c.transaction_id WHERE c.subscription_id = $1 \
+               JOIN transactions t ON t.id = c.transaction_id WHERE c.subscription_id = $1 AND t.ref <= $3 \
                AND t.state IN (3, 4, 5) ORDER BY c.cycle DESC, t.ref DESC LIMIT $2";
-    let mut charges = db.rows(sql, args![id, most]).await?.iter().map(charged).collect::<Result<Vec<_>, _>>()?;
+    let mut charges = db.rows(sql, args![id, most, last]).await?.iter().map(charged).collect::<Result<Vec<_>, _>>()?;
     charges.reverse();
     Ok(charges)
 }

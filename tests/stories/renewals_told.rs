@@ -78,9 +78,10 @@ async fn the_feed(world: &World, heard: &[String]) {
         let heard = Heard { head, body: event["body"].as_str().unwrap().to_owned(), at: 0 };
         heard.verify(&secret(world)).unwrap();
         let body = heard.json();
-        said.push(format!("{} {}", if is_a_change(&body) { "change" } else { "charge" }, status(&body)));
+        let completed = &body["subscription_details"]["completed_payment_cycle"];
+        said.push(format!("{} {} {completed}", if is_a_change(&body) { "change" } else { "charge" }, status(&body)));
     }
-    assert_eq!(said, ["charge CANCELLED", "charge CANCELLED", "change PAUSED", "change ACTIVE", "change CANCELLED"]);
+    assert_eq!(said, ["charge ACTIVE 1", "charge ACTIVE 2", "change PAUSED 2", "change ACTIVE 2", "change CANCELLED 2"]);
 }
 
 fn is_the_renewal(begun: &Begun, renewed: &Heard) {
@@ -217,7 +218,6 @@ pub async fn declines_are_told(engine: Engine) {
     let world = World::new(engine).await;
     let (soft, hard) = (Receiver::new(&[Does::status(200)]).await, Receiver::new(&[Does::status(200)]).await);
     let begun = [subscribed(&world, &soft, SOFT).await, subscribed(&world, &hard, HARD).await];
-    // Each is heard before the next: it says how its subscription stands when it is told.
     for (by, heard) in [("PT49H", [1, 1]), ("P1D", [2, 2]), ("P2D", [3, 2]), ("P2D", [4, 2])] {
         soft.hears(heard[0], 5).await;
         hard.hears(heard[1], 5).await;
