@@ -5,7 +5,6 @@ use super::call::{Call, Posted};
 use super::charge::Checked;
 use super::flow::{Begun, check_headers, claim, detached};
 use super::query::Query;
-use super::source::Named;
 use super::{charge, fields};
 use crate::app::App;
 use crate::codes::Code;
@@ -122,7 +121,7 @@ async fn changed(app: App, id: IdInPath, call: Call, what: Change, word: &'stati
     .await
 }
 
-/// Another card: verified by a zero amount and stored; or another stored one.
+/// Another card, in the request or stored: verified by a zero amount, so that this merchant may charge it by itself.
 pub async fn payment_method(State(app): State<App>, id: IdInPath, posted: Posted) -> Response {
     let about = About { transaction_type: Some("PRE_AUTH"), ..posted.call.about() };
     let flow = app.clone();
@@ -144,9 +143,6 @@ async fn new_method(app: &App, id: IdInPath, posted: Posted) -> Result<Answer, E
     if let Some(code) = checked.only_fault {
         let earlier = idempotency::replay(app, claim.as_ref()).await?;
         return earlier.ok_or_else(|| Error::new(code));
-    }
-    if let Some(Named::Stored(token)) = checked.named {
-        return change(app, call.caller, id, Change::Card(token), claim.as_ref()).await;
     }
     if let Some(answer) = idempotency::replay(app, claim.as_ref()).await? {
         return Ok(answer);

@@ -18,6 +18,7 @@ use crate::error::{Error, FieldError};
 use crate::id::TokenId;
 use crate::json::Node;
 use crate::risk;
+use crate::subscription::Part;
 use crate::subscription::rows::erase_unused;
 
 pub struct Instrument {
@@ -56,7 +57,8 @@ pub async fn bring(app: &App, request: &ChargeRequest, source: CardSource) -> Re
             Ok(Instrument { means, cvc: None, wallet: None, stored: None, to_store })
         }
         CardSource::Token(id) => {
-            let owner = request.details.subscription.as_ref().map(|share| share.id);
+            let share = request.details.subscription.as_ref();
+            let owner = share.filter(|share| matches!(share.part, Part::Renews { .. })).map(|share| share.id);
             let stored = stored::for_charge(app, request.caller, id, &request.merchant.id, owner).await?;
             let stored = stored.ok_or_else(|| Error::new(Code::Err1003))?;
             let mut means = stored.open(&app.vault, request.caller)?;

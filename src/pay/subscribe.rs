@@ -4,7 +4,7 @@
 use super::instrument::Instrument;
 use super::request::ChargeRequest;
 use super::subscribed::{self, Charged};
-use super::transaction::{Kind, State, Transaction};
+use super::transaction::{Kind, Source, State, Transaction};
 use super::{Answer, envelope};
 use crate::app::App;
 use crate::codes::Code;
@@ -81,7 +81,7 @@ pub fn refused(app: &App, request: &ChargeRequest, intent: &Transaction) -> Vec<
 pub fn ended(app: &App, after: &Transaction) -> Vec<Stmt> {
     let (Some(share), Some(how)) = (&after.details.subscription, how(after)) else { return Vec::new() };
     let clocked = app.directory.has_clock(after.caller);
-    let mut writes = rows::ended(share, after.id, after.token, how, clocked);
+    let mut writes = rows::ended(share, after.id, (after.token, after.source == Source::Token), how, clocked);
     if share.owned && how != How::Paid {
         writes.push(rows::erase_unused(share.id));
     }

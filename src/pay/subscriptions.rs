@@ -1,10 +1,10 @@
-//! Changes of a subscription that no charge brings (contract section 7): pause, resume, cancel, another stored card. Each is one
+//! Changes of a subscription that no charge brings (contract section 7): pause, resume, cancel. Each is one
 //! write, guarded on what was read, and told to the merchant where the state changes.
 
+use super::Answer;
 use super::idempotency::{self, Claim};
 use super::subscribed::{self, Known};
 use super::transaction::Details;
-use super::{Answer, stored};
 use crate::app::App;
 use crate::audit::Deed;
 use crate::clock::Millis;
@@ -12,7 +12,7 @@ use crate::codes::Code;
 use crate::db::{Stmt, Written};
 use crate::directory::Caller;
 use crate::error::Error;
-use crate::id::{EventId, SubscriptionId, TokenId, TransactionId};
+use crate::id::{EventId, SubscriptionId, TransactionId};
 use crate::subscription::{Status, Subscription, rows};
 use crate::webhook::{self, News};
 
@@ -25,12 +25,10 @@ pub enum Change {
     Resume,
     /// At once, final.
     Cancel,
-    /// This token from now on; what is past due is tried at once, in a pause at its end.
-    Card(TokenId),
 }
 
 /// # Errors
-/// ERR1012 for what is not the caller's; ERR1005 in a state that does not allow it; ERR1003 for a token that is not theirs.
+/// ERR1012 for what is not the caller's; ERR1005 in a state that does not allow it.
 pub async fn change(
     app: &App,
     caller: Caller,
@@ -56,12 +54,6 @@ pub async fn change(
             let made = TransactionId::new(app.clock.now(), &app.random);
             writes.push(claim.insert(made, app.clock.now()));
             writes.push(claim.answered(made, &answer, true));
-        }
-        if let Change::Card(token) = change {
-            stored::for_charge(app, caller, token, &subscription.merchant_id, None)
-                .await?
-                .ok_or_else(|| Error::new(Code::Err1003))?;
-            writes.push(stored::still_there(token, caller));
         }
         writes.extend(step(app, &subscription, &after)?);
         match app.db.write(writes).await? {
@@ -96,10 +88,6 @@ fn stepped(one: &Subscription, change: Change, now: Millis) -> Result<Subscripti
             Subscription { status: Status::Active, period, due_at, ..after }
         }
         (Change::Cancel, Status::Active | Status::Paused | Status::PastDue) => ended(one, Status::Cancelled),
-        (Change::Card(token), Status::Active | Status::Paused | Status::PastDue) => {
-            let due_at = if one.failed_at.is_some() { Some(now) } else { one.due_at };
-            Subscription { token, owned: false, hopeless: false, due_at, ..after }
-        }
         _ => return Err(Error::new(Code::Err1005)),
     })
 }

@@ -68,15 +68,28 @@ pub fn charge(id: SubscriptionId, cycle: i64, transaction: TransactionId) -> Stm
 }
 
 /// What the end of a charge changes; part of that end's write.
-pub fn ended(share: &Share, transaction: TransactionId, token: Option<TokenId>, how: How, clocked: bool) -> Vec<Stmt> {
+///
+/// `token`: what was charged or made, and whether it was stored before.
+pub fn ended(
+    share: &Share,
+    transaction: TransactionId,
+    (token, stored): (Option<TokenId>, bool),
+    how: How,
+    clocked: bool,
+) -> Vec<Stmt> {
     let id = share.id;
     let mut rows = match (&share.part, how) {
-        (Part::Changes { at }, How::Paid) => vec![Stmt::new(
-            "UPDATE subscriptions SET token_id = $2, owned = $3, hopeless = 0, \
-             due_at = CASE WHEN failed_at IS NOT NULL AND running IS NULL THEN CAST($4 AS BIGINT) ELSE due_at END \
-             WHERE id = $1 AND status IN (1, 2, 3)",
-            args![id, token, share.owned, *at],
-        )],
+        // A stored card that is being deleted is waited for, and not taken; one of its own is only made with this write.
+        (Part::Changes { at }, How::Paid) => vec![
+            Stmt::new("SELECT 1 FROM tokens WHERE id = $1 {for_share}", args![token]),
+            Stmt::new(
+                "UPDATE subscriptions SET token_id = $2, owned = $3, hopeless = 0, \
+                 due_at = CASE WHEN failed_at IS NOT NULL AND running IS NULL THEN CAST($4 AS BIGINT) ELSE due_at END \
+                 WHERE id = $1 AND status IN (1, 2, 3) \
+                 AND (CAST($5 AS BIGINT) = 0 OR EXISTS (SELECT 1 FROM tokens WHERE id = $2))",
+                args![id, token, share.owned, *at, stored],
+            ),
+        ],
         (Part::Changes { .. }, _) => return Vec::new(),
         (Part::Begins { anchor, completed, period, due }, How::Paid) => {
             let paid = (*completed > 0).then_some(1_i64);
