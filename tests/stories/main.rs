@@ -156,6 +156,7 @@ fn of_later() -> Vec<(&'static str, Story)> {
         renewals_raced::a_year,
         renewals_told::told_and_signed,
         renewals_told::declines_are_told,
+        renewals_told::a_long_life,
         renewals_told::a_card_made_anew,
         renewals_told::not_anothers,
     ]

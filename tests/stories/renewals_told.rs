@@ -1,7 +1,7 @@
 //! What is said of what happens later to a subscription, and to whom: webhooks, the feed, a card that was made anew.
 
 use crate::receiver::{Does, Heard, Receiver};
-use crate::renewals::{Begun, GOOD, HARD, SOFT, begin, begin_by, plan};
+use crate::renewals::{Begun, GOOD, HARD, SOFT, begin, begin_by, plan, since};
 use crate::webhooks::{secret, to};
 use crate::world::{Engine, Keys, World, answer};
 use serde_json::{Value, json};
@@ -78,9 +78,13 @@ async fn the_feed(world: &World, heard: &[String]) {
         let heard = Heard { head, body: event["body"].as_str().unwrap().to_owned(), at: 0 };
         heard.verify(&secret(world)).unwrap();
         let body = heard.json();
-        said.push(format!("{} {}", if is_a_change(&body) { "change" } else { "charge" }, status(&body)));
+        let completed = &body["subscription_details"]["completed_payment_cycle"];
+        said.push(format!("{} {} {completed}", if is_a_change(&body) { "change" } else { "charge" }, status(&body)));
     }
-    assert_eq!(said, ["charge ACTIVE", "charge ACTIVE", "change PAUSED", "change ACTIVE", "change CANCELLED"]);
+    assert_eq!(
+        said,
+        ["charge ACTIVE 1", "charge ACTIVE 2", "change PAUSED 2", "change ACTIVE 2", "change CANCELLED 2"]
+    );
 }
 
 fn is_the_renewal(begun: &Begun, renewed: &Heard) {
@@ -217,7 +221,6 @@ pub async fn declines_are_told(engine: Engine) {
     let world = World::new(engine).await;
     let (soft, hard) = (Receiver::new(&[Does::status(200)]).await, Receiver::new(&[Does::status(200)]).await);
     let begun = [subscribed(&world, &soft, SOFT).await, subscribed(&world, &hard, HARD).await];
-    // Each is heard before the next: it says how its subscription stands when it is told.
     for (by, heard) in [("PT49H", [1, 1]), ("P1D", [2, 2]), ("P2D", [3, 2]), ("P2D", [4, 2])] {
         soft.hears(heard[0], 5).await;
         hard.hears(heard[1], 5).await;
@@ -248,6 +251,34 @@ pub async fn declines_are_told(engine: Engine) {
     for one in &begun {
         assert_eq!(one.details(&world).await["status"], "CANCELLED");
     }
+}
+
+/// More payments than are shown: what is counted goes on.
+pub async fn a_long_life(engine: Engine) {
+    let world = World::new(engine).await;
+    let shop = Receiver::new(&[Does::status(200)]).await;
+    let begun = subscribed(&world, &shop, GOOD).await;
+    world
+        .sql(
+            "INSERT INTO subscription_charges (subscription_id, cycle, transaction_id) WITH RECURSIVE cycles (cycle) AS \
+             (SELECT 2 UNION ALL SELECT cycle + 1 FROM cycles WHERE cycle < 1200) \
+             SELECT subscription_id, cycles.cycle, transaction_id FROM subscription_charges CROSS JOIN cycles; \
+             UPDATE subscriptions SET completed = 1200, period = 1200",
+        )
+        .await;
+    world.advance("P2D").await;
+    let renewed = shop.hears(2, 5).await.remove(1).json()["subscription_details"].clone();
+    let (_, listed) = world.get("subscription/list").await;
+    for (found, shown) in
+        [(&begun.details(&world).await, 1_000), (&renewed, 1_000), (&listed["subscription_details"][0], 20)]
+    {
+        assert_eq!((&found["completed_payment_cycle"], &found["status"]), (&json!(1201), &json!("ACTIVE")));
+        let charges = found["subscription_transaction_details"].as_array().unwrap();
+        let ends =
+            (charges.len(), charges[0]["cycle"].as_i64().unwrap(), charges[shown - 1]["cycle"].as_i64().unwrap());
+        assert_eq!(ends, (shown, 1202 - i64::try_from(shown).unwrap(), 1201));
+    }
+    assert_eq!(since(begun.start, &renewed["next_payment_date"]), "2402d");
 }
 
 /// The stored card has expired when its cycle is due: the issuer's newer one is asked for.
