@@ -51,6 +51,11 @@ impl Kind {
     }
 }
 
+/// The lanes of all kinds but deliveries: what a test clock can move has one of its own, so that nothing real waits behind a
+/// sandbox's years.
+pub const REAL: &str = "";
+pub const TEST: &str = "test";
+
 /// A job that this worker holds until its lease ends.
 #[derive(Clone, Debug)]
 pub struct Job {
@@ -72,17 +77,17 @@ pub fn enqueue(kind: Kind, subject: impl Into<[u8; 16]>, due_at: Millis) -> Stmt
 /// The same, of a job that a test clock moves: its entity's. `due_at` is real time.
 pub fn enqueue_moved(kind: Kind, subject: impl Into<[u8; 16]>, clock: Option<EntityId>, due_at: Millis) -> Stmt {
     Stmt::new(
-        "INSERT INTO jobs (kind, subject, clock, due_at, run_at, attempts) VALUES ($1, $2, $3, $4, $4, 0) \
+        "INSERT INTO jobs (kind, subject, clock, due_at, run_at, attempts, lane) VALUES ($1, $2, $3, $4, $4, 0, $5) \
          ON CONFLICT (kind, subject) DO UPDATE SET due_at = $4, run_at = $4",
-        args![kind as i64, subject.into(), clock, due_at],
+        args![kind as i64, subject.into(), clock, due_at, if clock.is_some() { TEST } else { REAL }],
     )
 }
 
 /// The same, due when the entity's test clock shows `due`. A clock that is being moved is waited for, and read after that.
 pub fn enqueue_by_clock(kind: Kind, subject: impl Into<[u8; 16]>, clock: EntityId, due: Millis) -> Stmt {
     Stmt::new(
-        "INSERT INTO jobs (kind, subject, clock, due_at, run_at, attempts) \
-         SELECT CAST($1 AS BIGINT), CAST($2 AS {bytes}), c.entity_id, $4 - c.ahead_ms, $4 - c.ahead_ms, 0 \
+        "INSERT INTO jobs (kind, subject, clock, due_at, run_at, attempts, lane) \
+         SELECT CAST($1 AS BIGINT), CAST($2 AS {bytes}), c.entity_id, $4 - c.ahead_ms, $4 - c.ahead_ms, 0, 'test' \
          FROM test_clocks AS c WHERE c.entity_id = $3 {for_share} \
          ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, run_at = excluded.run_at",
         args![kind as i64, subject.into(), clock, due],
@@ -161,10 +166,10 @@ impl Job {
     }
 }
 
-/// Whether a job of the kind is due at `now`.
-pub async fn any_due(db: &Db, kind: Kind, now: Millis) -> Result<bool, Error> {
-    let sql = "SELECT 1 FROM jobs WHERE kind = $1 AND run_at <= $2 LIMIT 1";
-    Ok(!db.rows(sql, args![kind as i64, now]).await?.is_empty())
+/// Whether a job of the kind and lane is due at `now`.
+pub async fn any_due(db: &Db, kind: Kind, lane: &str, now: Millis) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM jobs WHERE kind = $1 AND lane = $2 AND run_at <= $3 LIMIT 1";
+    Ok(!db.rows(sql, args![kind as i64, lane, now]).await?.is_empty())
 }
 
 /// How many due jobs, and how many lanes, one look goes through.

@@ -242,8 +242,8 @@ def copy(db, original, tokens, count, due):
             f"INSERT INTO subscriptions (id, token_id, due_at, {same}) SELECT {db.random_id}, cards.token, {due}, "
             f"{', '.join('s.' + column for column in columns)} FROM {db.numbers(count)} "
             f"JOIN cards ON cards.place = n % {len(tokens)} JOIN subscriptions s ON s.id = {original}")
-    db.rows("INSERT INTO jobs (kind, subject, clock, due_at, run_at, attempts) "
-            f"SELECT {RENEW}, id, entity_id, due_at, due_at, 0 FROM subscriptions WHERE id <> {original} AND due_at = {due}")
+    db.rows("INSERT INTO jobs (kind, subject, clock, lane, due_at, run_at, attempts) "
+            f"SELECT {RENEW}, id, entity_id, 'test', due_at, due_at, 0 FROM subscriptions WHERE id <> {original} AND due_at = {due}")
     # As the server does by itself within a minute.
     db.rows("ANALYZE")
 

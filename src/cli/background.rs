@@ -35,12 +35,12 @@ pub async fn run(app: App, metrics: PrometheusHandle, stop: CancellationToken) {
     let currencies = Arc::new(Mutex::new(BTreeSet::new()));
     let [sealing, refreshing, judging, looking_up, opening, forgetting, measuring] =
         std::array::from_fn(|_| app.clone());
-    let working: Vec<_> = worker::kinds()
-        .map(|kind| {
+    let working: Vec<_> = (0..worker::TAKEN.len())
+        .map(|row| {
             let (worker, ended) = (worker.clone(), stop.clone());
             every(worker::ROUND_MS, "work", &app.clock, &stop, move || {
                 let (worker, ended) = (worker.clone(), ended.clone());
-                async move { worker.drain(kind, &ended).await }
+                async move { worker.drain(row, &ended).await }
             })
         })
         .collect();

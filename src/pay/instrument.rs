@@ -63,6 +63,7 @@ pub async fn bring(app: &App, request: &ChargeRequest, source: CardSource) -> Re
             let stored = stored.ok_or_else(|| Error::new(Code::Err1003))?;
             let mut means = stored.open(&app.vault, request.caller)?;
             if let (Means::Card(card), Some(at)) = (&mut means, request.at)
+                && request.money.minor > 0
                 && let Some(newer) = stored::renewed_expiry(app, request.caller, card, (id, owner), at).await?
             {
                 card.expiry = newer;

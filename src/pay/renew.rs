@@ -45,8 +45,11 @@ pub async fn renew(app: &App, job: &Job) -> Result<(), Error> {
     }
     // Where a test clock leaps, each charge is made as of the moment that it was due.
     let at = if app.directory.has_clock(found.caller) { due } else { now };
-    let request = request(app, found, at)?;
-    let charged = if request.money.minor == 0 { free(app, job, &request).await } else { paid(app, request).await };
+    let charged = match request(app, found, at) {
+        Ok(request) if request.money.minor == 0 => free(app, job, &request).await,
+        Ok(request) => paid(app, request).await,
+        Err(error) => Err(error),
+    };
     if let Err(error) = charged {
         tracing::error!(cause = error.cause(), code = error.code.name(), subscription = %SubscriptionId::from_array(job.subject()), "a cycle could not be charged: it is tried again");
         app.db.write(vec![job.postpone(app.database_now() + FAULT_MS)]).await?;

@@ -5,7 +5,7 @@
 use super::{holds, recover, renew, waiting};
 use crate::app::App;
 use crate::error::Error;
-use crate::jobs::{self, Job, Kind};
+use crate::jobs::{self, Job, Kind, REAL, TEST};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -16,10 +16,18 @@ pub const ROUND_MS: u64 = 1_000;
 /// What a job does besides waiting for the bank twice, milliseconds.
 const OWN_MS: i64 = 5_000;
 
-/// Which jobs, and how many of a kind one process works on at once; more wait in the table. Recovery has the most room: it is
-/// what a bank that hangs leaves behind, each job waiting for the bank's deadline.
-const TAKEN: [(Kind, u32); 5] =
-    [(Kind::Recover, 256), (Kind::Lapse, 32), (Kind::Release, 32), (Kind::Abandon, 32), (Kind::Renew, 32)];
+/// Which jobs, of which lane, and how many of them one process works on at once; more wait in the table. Recovery has the most
+/// room: it is what a bank that hangs leaves behind, each job waiting for the bank's deadline.
+pub const TAKEN: [(Kind, &str, u32); 8] = [
+    (Kind::Recover, REAL, 256),
+    (Kind::Release, REAL, 32),
+    (Kind::Lapse, REAL, 32),
+    (Kind::Lapse, TEST, 32),
+    (Kind::Abandon, REAL, 32),
+    (Kind::Abandon, TEST, 32),
+    (Kind::Renew, REAL, 32),
+    (Kind::Renew, TEST, 32),
+];
 
 /// The part of a kind's slots that must be free before it is looked at again within the second: leases are taken in groups.
 const GROUPS: u32 = 4;
@@ -30,18 +38,19 @@ pub struct Worker {
     slots: [Arc<Slots>; TAKEN.len()],
 }
 
-/// The jobs of one kind that a process works on.
+/// The jobs of one kind and lane that a process works on.
 struct Slots {
     kind: Kind,
+    lane: &'static str,
     limit: u32,
     free: Arc<Semaphore>,
 }
 
 impl Worker {
     pub fn new(app: &App) -> Worker {
-        let slots = |(kind, limit)| {
+        let slots = |(kind, lane, limit)| {
             let free = Arc::new(Semaphore::new(usize::try_from(limit).unwrap_or(Semaphore::MAX_PERMITS)));
-            Arc::new(Slots { kind, limit, free })
+            Arc::new(Slots { kind, lane, limit, free })
         };
         Worker { app: app.clone(), slots: TAKEN.map(slots) }
     }
@@ -54,10 +63,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Looks at one kind until less is due than there is room for, or the stop.
-    pub async fn drain(&self, kind: Kind, stop: &CancellationToken) -> Result<(), Error> {
-        let slots = self.slots.iter().find(|slots| slots.kind == kind);
-        let slots = slots.ok_or_else(|| Error::internal("not a worker's kind of job"))?;
+    /// Looks at one row of [`TAKEN`] until less is due than there is room for, or the stop.
+    pub async fn drain(&self, row: usize, stop: &CancellationToken) -> Result<(), Error> {
+        let slots = self.slots.get(row).ok_or_else(|| Error::internal("not a worker's kind of job"))?;
         while self.look(slots).await? {
             // Slots that banks hold for longer do not keep the others waiting for more than the second.
             let room = slots.free.acquire_many(slots.limit / GROUPS);
@@ -75,11 +83,11 @@ impl Worker {
         }
         let now = self.app.database_now();
         // The look costs a read; the lease, a write, is for when there is something to lease.
-        if !jobs::any_due(&self.app.db, slots.kind, now).await? {
+        if !jobs::any_due(&self.app.db, slots.kind, slots.lane, now).await? {
             return Ok(false);
         }
         let room = slots.free.available_permits();
-        let lane = [(String::new(), room)];
+        let lane = [(slots.lane.to_owned(), room)];
         let taken = jobs::take(&self.app.db, slots.kind, now, lease_ms(&self.app), &lane).await?;
         let full = taken.len() >= room;
         for job in taken {
@@ -90,11 +98,6 @@ impl Worker {
         }
         Ok(full)
     }
-}
-
-/// The kinds that a worker looks at.
-pub fn kinds() -> impl Iterator<Item = Kind> {
-    TAKEN.into_iter().map(|(kind, _)| kind)
 }
 
 /// Longer than any job may take: a recovery may ask the bank twice.

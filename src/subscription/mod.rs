@@ -150,6 +150,8 @@ pub enum Part {
         due: Option<Millis>,
         /// Declined: the next try; none: they are used up.
         again: Option<Millis>,
+        /// It is made for a new card, before the day of the next try: a decline of it uses none up.
+        extra: bool,
         /// Declined for good: how long a new card is waited for.
         last_day: Millis,
         /// Without a result that counts as a try.
@@ -276,12 +278,15 @@ impl Subscription {
         let next = self.planned(self.completed + 1, next);
         let failed_at = self.failed_at.unwrap_or(at);
         let last_day = failed_at + retry_days.last().copied().unwrap_or(0) * DAY_MS;
+        let day = usize::try_from(self.failures - 1).ok().and_then(|place| retry_days.get(place));
+        let planned = day.map(|day| failed_at + day * DAY_MS).filter(|planned| at < *planned);
         let part = Part::Renews {
             cycle: self.cycle(),
             at,
             period: next.map_or(from, |(period, _)| period),
             due: next.map(|(_, date)| date),
-            again: self.next_try(failed_at, at, retry_days),
+            again: planned.or_else(|| self.next_try(failed_at, at, retry_days)),
+            extra: planned.is_some(),
             last_day: last_day.max(at),
             later: at + (HOUR_MS << self.delays.clamp(0, 5)).min(DAY_MS),
         };
@@ -371,7 +376,7 @@ mod tests {
     #[test]
     fn what_a_renewal_means() {
         let days = |share: &Share| {
-            let Part::Renews { cycle, at, period, due, again, last_day, later } = share.part else { panic!() };
+            let Part::Renews { cycle, at, period, due, again, last_day, later, .. } = share.part else { panic!() };
             let day = |at: Millis| (at - NOON) / DAY_MS;
             (cycle, period, due.map(day), again.map(day), day(last_day), (later - at) / HOUR_MS)
         };
@@ -384,6 +389,8 @@ mod tests {
         (one.failures, one.failed_at, one.delays) = (2, Some(at(10)), 9);
         assert_eq!(days(&one.renew(at(13), &[1, 3, 5])), (2, 2, Some(20), Some(15), 15, 24));
         assert_eq!(days(&one.renew(at(41), &[1, 3, 5])), (2, 5, Some(50), Some(43), 41, 24));
+        // A new card, tried before the day of the next try: that day stays.
+        assert_eq!(days(&one.renew(at(12), &[1, 3, 5])).3, Some(13));
         one.failures = 3;
         assert_eq!(days(&one.renew(at(15), &[1, 3, 5])).3, None);
         assert_eq!(days(&one.renew(at(15), &[])).3, None);

@@ -116,17 +116,17 @@ pub fn ended(
              due_at = CASE WHEN status = 4 THEN NULL ELSE CAST($4 AS BIGINT) END WHERE id = $1 AND running = $2",
             args![id, transaction, *period, *due],
         )],
-        (Part::Renews { at, again, last_day, .. }, How::Declined { hopeless }) => {
+        (Part::Renews { at, again, last_day, extra, .. }, How::Declined { hopeless }) => {
             let next = if hopeless { Some(*last_day) } else { *again };
             // A card that came meanwhile is tried at once, and is not to blame.
             vec![Stmt::new(
-                "UPDATE subscriptions SET running = NULL, failures = failures + 1, failed_at = COALESCE(failed_at, $3), \
+                "UPDATE subscriptions SET running = NULL, failures = failures + $7, failed_at = COALESCE(failed_at, $3), \
                  delays = 0, last_paid = 0, hopeless = CASE WHEN token_id = $4 THEN CAST($5 AS BIGINT) ELSE 0 END, \
                  due_at = CASE WHEN status = 4 OR token_id = $4 AND CAST($6 AS BIGINT) IS NULL THEN NULL \
                  WHEN token_id = $4 THEN CAST($6 AS BIGINT) ELSE $3 END, \
                  status = CASE WHEN status = 4 OR token_id = $4 AND CAST($6 AS BIGINT) IS NULL THEN 4 \
                  WHEN status = 2 THEN 2 ELSE 3 END WHERE id = $1 AND running = $2",
-                args![id, transaction, *at, token, hopeless, next],
+                args![id, transaction, *at, token, hopeless, next, !extra],
             )]
         }
         (Part::Renews { later, .. }, How::Undone { seen }) => vec![Stmt::new(
@@ -136,6 +136,8 @@ pub fn ended(
             args![id, transaction, *later, seen],
         )],
     };
+    // Nobody changes it between what follows: the statement above may have met a row that this charge does not hold any more.
+    rows.push(Stmt::new("SELECT 1 FROM subscriptions WHERE id = $1 {for_share}", args![id]));
     rows.push(plan(id, clocked));
     if matches!(share.part, Part::Renews { .. }) {
         rows.push(unplan(id));
@@ -181,15 +183,16 @@ pub fn step(read: &Subscription, after: &Subscription) -> Stmt {
 /// `clocked`: its entity has moved its sandbox clock.
 pub fn plan(id: SubscriptionId, clocked: bool) -> Stmt {
     let sql = if clocked {
-        "INSERT INTO jobs (kind, subject, clock, due_at, run_at, attempts) \
-         SELECT 6, s.id, s.entity_id, s.due_at - c.ahead_ms, s.due_at - c.ahead_ms, 0 \
+        "INSERT INTO jobs (kind, subject, clock, due_at, run_at, attempts, lane) \
+         SELECT 6, s.id, s.entity_id, s.due_at - c.ahead_ms, s.due_at - c.ahead_ms, 0, 'test' \
          FROM subscriptions s JOIN test_clocks c ON c.entity_id = s.entity_id \
          WHERE s.id = $1 AND s.status IN (1, 3) AND s.due_at IS NOT NULL {for_share} \
          ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, run_at = excluded.run_at, \
          attempts = jobs.attempts + 1"
     } else {
-        "INSERT INTO jobs (kind, subject, clock, due_at, run_at, attempts) \
-         SELECT 6, s.id, CASE WHEN s.live = 0 THEN s.entity_id END, s.due_at, s.due_at, 0 FROM subscriptions s \
+        "INSERT INTO jobs (kind, subject, clock, due_at, run_at, attempts, lane) \
+         SELECT 6, s.id, CASE WHEN s.live = 0 THEN s.entity_id END, s.due_at, s.due_at, 0, \
+         CASE WHEN s.live = 0 THEN 'test' ELSE '' END FROM subscriptions s \
          WHERE s.id = $1 AND s.status IN (1, 3) AND s.due_at IS NOT NULL \
          ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, run_at = excluded.run_at, \
          attempts = jobs.attempts + 1"
