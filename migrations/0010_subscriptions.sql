@@ -51,9 +51,11 @@ CREATE TABLE subscription_charges (
 ALTER TABLE tokens ADD COLUMN owner {bytes};
 CREATE INDEX tokens_by_owner ON tokens (owner) WHERE owner IS NOT NULL;
 
--- Of a subscription's event: the state that it had then. The id stands where no charge brought the change.
+-- Of a subscription's event: how it stood then. The id stands where no charge brought the change.
 ALTER TABLE events ADD COLUMN subscription_id {bytes};
 ALTER TABLE events ADD COLUMN subscription_status {int};
+ALTER TABLE events ADD COLUMN subscription_completed {int};
+ALTER TABLE events ADD COLUMN subscription_due {int};
 
 -- After how many days a declined renewal of this merchant is tried again, counted from the first failure.
 ALTER TABLE merchants ADD COLUMN retry_days {text} NOT NULL DEFAULT '1,3,5';

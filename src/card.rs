@@ -361,7 +361,9 @@ fn digit_runs(text: &str) -> Zeroizing<String> {
         match c {
             '0'..='9' => runs.push(c),
             '０'..='９' => runs.extend(char::from_digit(c as u32 - '０' as u32, 10)),
-            ' ' | '\u{a0}' | '\u{3000}' => {}
+            // Spaces of all widths, none included.
+            c if c.is_whitespace() => {}
+            '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => {}
             '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{30fc}' | '\u{ff0d}' | '\u{ff70}' => {}
             _ => runs.push('/'),
         }

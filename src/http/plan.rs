@@ -12,9 +12,9 @@ use crate::pay::subscribed::Known;
 use crate::pay::transaction::Details;
 use crate::subscription::calendar::Unit;
 use crate::subscription::{Discount, End, Subscription, Terms, Trial};
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan as _};
 
 /// The terms; adds what is wrong with them. `None` when a part that is needed is missing, which the fields' own table says.
 pub fn terms(body: &Node, plan: &Node, errors: &mut Vec<FieldError>) -> Option<Terms> {
@@ -71,7 +71,8 @@ fn number(plan: &Node, name: &str, (least, most): (i64, i64), errors: &mut Vec<F
     let number = digits.and_then(|text| text.parse().ok()).filter(|number| (least..=most).contains(number));
     // One word for each field is enough.
     if number.is_none() && !errors.iter().any(|error| error.field == place) {
-        let (code, text) = if text.is_some_and(|text| !text.is_empty()) {
+        let sent = plan.get(name).is_some_and(|node| node.text() != Some(""));
+        let (code, text) = if sent {
             ("range", format!("Send a whole number from {least} to {most}."))
         } else {
             ("missing", format!("This field is required here: a whole number from {least} to {most}."))
@@ -87,8 +88,8 @@ fn end_date(plan: &Node, time_zone: Option<&str>, errors: &mut Vec<FieldError>) 
     let zone = time_zone.map_or(Some(TimeZone::UTC), |name| TimeZone::get(name).ok())?;
     let instant = || text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond);
     let day = || {
-        let next = text.parse::<Date>().ok()?.checked_add(1.day()).ok()?;
-        Some(zone.to_timestamp(next.at(0, 0, 0, 0)).ok()?.as_millisecond() - 1)
+        let last = text.parse::<Date>().ok()?.at(23, 59, 59, 999_000_000);
+        zone.to_timestamp(last).ok().map(Timestamp::as_millisecond)
     };
     let end = if text.len() == 10 { day() } else { instant() };
     if end.is_none() && !errors.iter().any(|error| error.field == "subscription.end_date") {

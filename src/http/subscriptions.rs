@@ -8,15 +8,17 @@ use super::query::Query;
 use super::{charge, fields};
 use crate::app::App;
 use crate::codes::Code;
+use crate::directory::Caller;
 use crate::error::{Error, FieldError};
-use crate::id::SubscriptionId;
+use crate::id::{SubscriptionId, TransactionId};
 use crate::json::Node;
 use crate::money::Money;
 use crate::pay::charge::charge as run;
+use crate::pay::idempotency::Claim;
 use crate::pay::request::{ChargeRequest, Purpose};
 use crate::pay::subscribed::{self, Filter, LIST_LIMIT, SubscriptionAnswer};
 use crate::pay::subscriptions::{Change, change};
-use crate::pay::{Answer, idempotency};
+use crate::pay::{Answer, idempotency, store};
 use crate::subscription::{Part, Share, Status};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
@@ -85,6 +87,7 @@ pub async fn get(State(app): State<App>, call: Call, id: IdInPath) -> Response {
                 is_live: call.caller.live,
                 gateway_response: None,
                 return_url_details: None,
+                transaction_details: None,
                 subscription_details: subscribed::details(&known.subscription, &known.charges),
             };
             answer::object(200, &body)
@@ -163,6 +166,7 @@ async fn new_method(app: &App, id: IdInPath, posted: Posted) -> Result<Answer, E
     let steering = checked.steering;
     let source = checked.source(&body)?;
     details.subscription = Some(Share { id, owned: !source.stores(), part: Part::Changes { at: now } });
+    let (about, claimed) = (About { transaction_type: Some("PRE_AUTH"), ..call.about() }, claim.clone());
     let request = ChargeRequest {
         caller,
         merchant,
@@ -181,5 +185,41 @@ async fn new_method(app: &App, id: IdInPath, posted: Posted) -> Result<Answer, E
         browser: None,
         body,
     };
-    run(app, request, source.stored(Purpose::Subscription)).await
+    let answer = run(app, request, source.stored(Purpose::Subscription)).await?;
+    // A decline, or an earlier answer.
+    if answer.status != 200 || answer.replayed {
+        return Ok(answer);
+    }
+    as_it_stands(app, (caller, id), answer, &about, claimed.as_ref()).await
+}
+
+/// The answer was made before its write, by a subscription that somebody may have changed while the card was verified: then
+/// this one takes its place, for the key too.
+async fn as_it_stands(
+    app: &App,
+    (caller, id): (Caller, SubscriptionId),
+    made: Answer,
+    about: &About,
+    claim: Option<&Claim>,
+) -> Result<Answer, Error> {
+    let said: serde_json::Value = serde_json::from_str(&made.body).map_err(Error::internal)?;
+    let verified = said["transaction_details"]["id"].as_str().and_then(TransactionId::parse);
+    let verified = match verified {
+        Some(id) => store::reread(&app.db, id).await?,
+        None => None,
+    };
+    let verified = verified.ok_or_else(|| Error::internal("a card's verification is gone"))?;
+    let known = subscribed::find(app, caller, id).await?;
+    let taken = verified.token == Some(known.subscription.token);
+    let answer = if taken && !matches!(known.subscription.status, Status::Cancelled | Status::Expired) {
+        subscribed::updated(&known, Some(&verified))?
+    } else {
+        let text = "The subscription has ended, or has got another card, while this one was verified.";
+        let refusal = answer::refusal(about, Error::new(Code::Err1005).with_detail(text));
+        Answer::new(refusal.status_code, serde_json::to_string(&refusal).map_err(Error::internal)?)
+    };
+    if let (Some(claim), true) = (claim, answer.body != made.body) {
+        app.db.write(vec![claim.answered(verified.id, &answer, true)]).await?;
+    }
+    Ok(answer)
 }

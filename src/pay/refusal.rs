@@ -50,8 +50,8 @@ impl Refusal<'_> {
         if let Some(claim) = self.claim {
             writes.push(claim.answered_at_once(refused.id, &answer));
         }
-        writes.extend(outcome::news(self.app, &refused, self.parent));
         writes.extend(self.rows);
+        writes.extend(outcome::news(self.app, &refused, self.parent));
         match self.app.db.write(writes).await? {
             Written::Applied(rows) => {
                 self.app.nudge.notify_one();

@@ -3,7 +3,7 @@
 
 use super::instrument::Instrument;
 use super::request::ChargeRequest;
-use super::subscribed::{self, Charged};
+use super::subscribed::{self, Charged, Known};
 use super::transaction::{Kind, Source, State, Transaction};
 use super::{Answer, envelope};
 use crate::app::App;
@@ -109,8 +109,9 @@ pub fn answer(request: &ChargeRequest, after: &Transaction) -> Result<Answer, Er
     };
     let subscription = &known.subscription;
     if let Part::Changes { at } = share.part {
-        let after = subscribed::with_card(subscription, after, at);
-        return subscribed::updated(&after, &known.charges);
+        let changed = subscribed::with_card(subscription, after, at);
+        let changed = Known { subscription: changed, charges: known.charges.clone() };
+        return subscribed::updated(&changed, Some(after));
     }
     let begun = subscription.begun(share);
     let charges = if after.kind == Kind::Capture || matches!(share.part, Part::Begins { completed: 1, .. }) {

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::id::{SubscriptionId, TransactionId};
 use crate::money::{Currency, Money};
 use crate::subscription::{End, Status, Subscription, rows};
+use crate::webhook::Event;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -109,6 +110,9 @@ pub struct SubscriptionAnswer {
     /// Webhooks only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub return_url_details: Option<ReturnUrlDetails>,
+    /// Of another card: its verification, with the token where it was to be stored for the merchant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transaction_details: Option<super::envelope::TransactionDetails>,
     pub subscription_details: SubscriptionDetails,
 }
 
@@ -201,52 +205,59 @@ pub fn with_card(one: &Subscription, verified: &Transaction, at: Millis) -> Subs
     }
 }
 
-/// The answer to a change.
-pub fn updated(after: &Subscription, charges: &[Charged]) -> Result<Answer, Error> {
-    let body = SubscriptionAnswer {
+fn change(after: &Subscription, charges: &[Charged]) -> SubscriptionAnswer {
+    SubscriptionAnswer {
         success: true,
         status_code: 200,
         is_live: after.caller.live,
         gateway_response: Some(GatewayResponse::of(Code::Info3000)),
         return_url_details: None,
+        transaction_details: None,
         subscription_details: details(after, charges),
+    }
+}
+
+/// The answer to a change; to one of the card with its verification.
+pub fn updated(after: &Known, verified: Option<&Transaction>) -> Result<Answer, Error> {
+    let body = SubscriptionAnswer {
+        transaction_details: verified.map(super::envelope::details),
+        ..change(&after.subscription, &after.charges)
     };
     serde_json::to_string(&body).map(|body| Answer::new(200, body)).map_err(Error::internal)
 }
 
-/// What a webhook says of a change that no charge brought: the state that it became then, and all else as it is.
-pub async fn told(app: &App, id: SubscriptionId, status: Option<Status>) -> Result<(String, Option<String>), Error> {
-    let found = rows::find_any(&app.db, id).await?;
-    let mut found = found.ok_or_else(|| Error::internal("an event's subscription is gone"))?;
-    let charges = charges(&app.db, found.id, CHARGES).await?;
-    found.status = status.unwrap_or(found.status);
-    let urls = serde_json::from_str::<Details>(&found.details).map_err(Error::internal)?.return_url;
+/// What a webhook says of a change that no charge brought.
+pub async fn told(app: &App, id: SubscriptionId, event: &Event) -> Result<(String, Option<String>), Error> {
+    let found = as_of(app, id, event).await?;
+    let found = found.ok_or_else(|| Error::internal("an event's subscription is gone"))?;
+    let details = serde_json::from_str::<Details>(&found.subscription.details).map_err(Error::internal)?;
     let body = SubscriptionAnswer {
-        success: true,
-        status_code: 200,
-        is_live: found.caller.live,
-        gateway_response: Some(GatewayResponse::of(Code::Info3000)),
-        return_url_details: Some(ReturnUrlDetails::of(&urls)),
-        subscription_details: details(&found, &charges),
+        return_url_details: Some(ReturnUrlDetails::of(&details.return_url)),
+        ..change(&found.subscription, &found.charges)
     };
-    Ok((serde_json::to_string(&body).map_err(Error::internal)?, urls.webhook_url))
+    Ok((serde_json::to_string(&body).map_err(Error::internal)?, details.return_url.webhook_url))
 }
 
-/// The block of a charge's webhook: the state and the payments of then. None where its subscription never began.
-pub async fn of_charge(
-    app: &App,
-    charge: &Transaction,
-    status: Option<Status>,
-) -> Result<Option<SubscriptionDetails>, Error> {
+/// The block of a charge's webhook. None where its subscription never began.
+pub async fn of_charge(app: &App, charge: &Transaction, event: &Event) -> Result<Option<SubscriptionDetails>, Error> {
     let Some(share) = &charge.details.subscription else { return Ok(None) };
-    let found = rows::find_any(&app.db, share.id).await?.filter(|found| found.status != Status::Starting);
-    let Some(mut found) = found else { return Ok(None) };
-    let charges = charges_until(&app.db, found.id, charge.reference, CHARGES).await?;
-    found.status = status.unwrap_or(found.status);
-    found.last_paid = charges.last().map(|last| last.paid);
-    // Cycles are paid one after the other.
-    found.completed = charges.iter().rev().find(|one| one.paid).map_or(0, |one| one.cycle);
-    Ok(Some(details(&found, &charges)))
+    let found = as_of(app, share.id, event).await?;
+    Ok(found.map(|found| details(&found.subscription, &found.charges)))
+}
+
+/// As it stood when this happened, with the payments that had been told of before. None where it never began.
+async fn as_of(app: &App, id: SubscriptionId, event: &Event) -> Result<Option<Known>, Error> {
+    let found = rows::find_any(&app.db, id).await?.filter(|found| found.status != Status::Starting);
+    let (Some(found), Some(stood)) = (found, event.stood) else { return Ok(None) };
+    let charges = charges_until(&app.db, id, event.number, CHARGES).await?;
+    let subscription = Subscription {
+        status: Status::from_id(stood.status).unwrap_or(found.status),
+        completed: stood.completed,
+        due_at: stood.due_at,
+        last_paid: charges.last().map(|last| last.paid),
+        ..found
+    };
+    Ok(Some(Known { subscription, charges }))
 }
 
 /// ERR1012 for every id that is not the caller's.
@@ -287,12 +298,13 @@ pub async fn charges(db: &Db, id: SubscriptionId, most: i64) -> Result<Vec<Charg
     charges_until(db, id, i64::MAX, most).await
 }
 
-/// The same, up to the one with the number `last`.
-async fn charges_until(db: &Db, id: SubscriptionId, last: i64, most: i64) -> Result<Vec<Charged>, Error> {
+/// Without those whose event came after the one of this number.
+async fn charges_until(db: &Db, id: SubscriptionId, event: i64, most: i64) -> Result<Vec<Charged>, Error> {
     let sql = "SELECT t.id, t.ref, c.cycle, t.state, t.created_at, t.amount_minor, t.currency FROM subscription_charges c \
-               JOIN transactions t ON t.id = c.transaction_id WHERE c.subscription_id = $1 AND t.ref <= $3 \
-               AND t.state IN (3, 4, 5) ORDER BY c.cycle DESC, t.ref DESC LIMIT $2";
-    let mut charges = db.rows(sql, args![id, most, last]).await?.iter().map(charged).collect::<Result<Vec<_>, _>>()?;
+               JOIN transactions t ON t.id = c.transaction_id WHERE c.subscription_id = $1 AND t.state IN (3, 4, 5) \
+               AND NOT EXISTS (SELECT 1 FROM events e WHERE e.first_id = t.id AND e.transaction_id = t.id \
+               AND e.subscription_id IS NULL AND e.number > $3) ORDER BY c.cycle DESC, t.ref DESC LIMIT $2";
+    let mut charges = db.rows(sql, args![id, most, event]).await?.iter().map(charged).collect::<Result<Vec<_>, _>>()?;
     charges.reverse();
     Ok(charges)
 }

@@ -47,7 +47,9 @@ pub async fn change(
             // The step may be the one that this key's first request has just made.
             Err(error) => return idempotency::replay(app, claim).await?.ok_or(error),
         };
-        let answer = subscribed::updated(&after, &charges)?;
+        let changed = Known { subscription: after, charges };
+        let answer = subscribed::updated(&changed, None)?;
+        let after = changed.subscription;
         let mut writes = Vec::with_capacity(8);
         if let Some(claim) = claim {
             // The key's row names a transaction; this has none, and is begun and ended in one write.
@@ -71,7 +73,7 @@ pub async fn change(
             }
         }
     }
-    Err(Error::new(Code::Err1005))
+    Err(Error::new(Code::Err1005).with_detail("The subscription keeps changing: look at it, and try again."))
 }
 
 /// A pure function: what becomes of it.
@@ -88,7 +90,10 @@ fn stepped(one: &Subscription, change: Change, now: Millis) -> Result<Subscripti
             Subscription { status: Status::Active, period, due_at, ..after }
         }
         (Change::Cancel, Status::Active | Status::Paused | Status::PastDue) => ended(one, Status::Cancelled),
-        _ => return Err(Error::new(Code::Err1005)),
+        (_, status) => {
+            let text = format!("The subscription is {}: its state does not allow this.", status.name());
+            return Err(Error::new(Code::Err1005).with_detail(text));
+        }
     })
 }
 

@@ -8,7 +8,6 @@ use crate::db::Written;
 use crate::error::Error;
 use crate::jobs::Job;
 use crate::random::Random;
-use crate::subscription::Status;
 use crate::webhook::courier::{Letter, Tried};
 use crate::webhook::sign::{self, Secret};
 use crate::webhook::{self, Delivery, Event};
@@ -82,14 +81,13 @@ pub struct Signed {
 }
 
 pub async fn signed(app: &App, event: &Event, secrets: &[Secret]) -> Result<(Signed, Option<String>), Error> {
-    let status = event.subscription_status.and_then(Status::from_id);
     let (body, url) = match event.subscription {
-        Some(id) => subscribed::told(app, id, status).await?,
+        Some(id) => subscribed::told(app, id, event).await?,
         None => {
             let transaction = store::reread(&app.db, event.transaction).await?;
             let transaction = transaction.ok_or_else(|| Error::internal("an event's transaction is gone"))?;
             let merchant = recover::merchant(app, &transaction)?;
-            let subscription = subscribed::of_charge(app, &transaction, status).await?;
+            let subscription = subscribed::of_charge(app, &transaction, event).await?;
             (envelope::told(&transaction, &merchant, subscription), transaction.details.return_url.webhook_url)
         }
     };

@@ -171,6 +171,10 @@ pub async fn open(app: &App, caller: Caller, id: TokenId) -> Result<Means, Error
     stored.open(&app.vault, caller)
 }
 
+/// How many subscriptions a delete cancels in its one write, and how many a refusal names.
+const CANCELLED_AT_ONCE: i64 = 1_000;
+const NAMED: usize = 20;
+
 /// How often a delete looks again after a subscription that began or changed meanwhile.
 const RACES: usize = 8;
 
@@ -187,9 +191,11 @@ pub async fn delete(app: &App, caller: Caller, id: TokenId, cancel: bool) -> Res
                   (SELECT 1 FROM subscriptions s WHERE s.token_id = $1 AND s.status < 4)";
     for _ in 0..RACES {
         let mut writes = vec![Stmt::new(hold, args![id, caller.entity, caller.live]).exactly(1)];
-        let using = rows::using(&app.db, id).await?;
-        if !using.is_empty() && (!cancel || using.iter().any(|one| one.status == Status::Starting)) {
-            return Err(in_use(&using));
+        let using = rows::using(&app.db, id, CANCELLED_AT_ONCE + 1).await?;
+        let few = i64::try_from(using.len()).is_ok_and(|count| count <= CANCELLED_AT_ONCE);
+        let begins = using.iter().any(|one| one.status == Status::Starting);
+        if !using.is_empty() && (!cancel || begins || !few) {
+            return Err(in_use(&using, cancel));
         }
         for one in &using {
             writes.extend(subscriptions::cancelled(app, one)?);
@@ -205,15 +211,26 @@ pub async fn delete(app: &App, caller: Caller, id: TokenId, cancel: bool) -> Res
             Written::Ambiguous => return Err(Error::internal("the database was lost while a token was being deleted")),
         }
     }
-    Err(in_use(&rows::using(&app.db, id).await?))
+    Err(in_use(&rows::using(&app.db, id, CANCELLED_AT_ONCE + 1).await?, cancel))
 }
 
-fn in_use(using: &[Subscription]) -> Error {
-    let ids: Vec<String> = using.iter().map(|one| one.id.to_string()).collect();
-    let text = format!(
-        "Live subscriptions charge this card: {}. Cancel them first, or send cancel_subscriptions=true.",
-        ids.join(", ")
-    );
+/// One that is just beginning is not named: nobody knows it yet.
+fn in_use(using: &[Subscription], cancel: bool) -> Error {
+    let known: Vec<String> =
+        using.iter().filter(|one| one.status != Status::Starting).map(|one| one.id.to_string()).collect();
+    let text = if known.len() < using.len() && (cancel || known.is_empty()) {
+        "A subscription with this card is just beginning: delete it when that one's first charge has a result."
+            .to_owned()
+    } else {
+        let more = if known.len() > NAMED { format!(", and {} more", known.len() - NAMED) } else { String::new() };
+        let advice = if cancel {
+            "These are too many to cancel in one write: cancel some first."
+        } else {
+            "Cancel them first, or send cancel_subscriptions=true."
+        };
+        let named = known[..known.len().min(NAMED)].join(", ");
+        format!("Live subscriptions charge this card: {named}{more}. {advice}")
+    };
     Error::new(Code::Err1005).with_detail(text)
 }
 

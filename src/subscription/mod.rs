@@ -235,7 +235,10 @@ impl Subscription {
             None => (at, 1),
         };
         self.anchor_at = anchor;
-        // Of a trial the first cycle has to be possible.
+        // The first cycle has to be possible.
+        if matches!(self.terms.end, End::Until(end) if anchor > end) {
+            return None;
+        }
         let next = self.schedule().date(completed).map(|date| (completed, date));
         let next = self.planned(completed, next);
         if completed == 0 && next.is_none() {

@@ -122,10 +122,10 @@ pub fn ended(
             vec![Stmt::new(
                 "UPDATE subscriptions SET running = NULL, failures = failures + 1, failed_at = COALESCE(failed_at, $3), \
                  delays = 0, last_paid = 0, hopeless = CASE WHEN token_id = $4 THEN CAST($5 AS BIGINT) ELSE 0 END, \
-                 due_at = CASE WHEN status = 4 OR token_id = $4 AND status <> 2 AND CAST($6 AS BIGINT) IS NULL THEN NULL \
-                 WHEN token_id = $4 THEN COALESCE(CAST($6 AS BIGINT), $3) ELSE $3 END, \
-                 status = CASE WHEN status = 4 THEN 4 WHEN status = 2 THEN 2 \
-                 WHEN token_id = $4 AND CAST($6 AS BIGINT) IS NULL THEN 4 ELSE 3 END WHERE id = $1 AND running = $2",
+                 due_at = CASE WHEN status = 4 OR token_id = $4 AND CAST($6 AS BIGINT) IS NULL THEN NULL \
+                 WHEN token_id = $4 THEN CAST($6 AS BIGINT) ELSE $3 END, \
+                 status = CASE WHEN status = 4 OR token_id = $4 AND CAST($6 AS BIGINT) IS NULL THEN 4 \
+                 WHEN status = 2 THEN 2 ELSE 3 END WHERE id = $1 AND running = $2",
                 args![id, transaction, *at, token, hopeless, next],
             )]
         }
@@ -281,10 +281,10 @@ pub async fn page(
     db.rows(sql, args![before, merchant_id, status, limit]).await?.iter().map(read).collect()
 }
 
-/// The live ones that charge a token, also one that is just beginning; the first 100.
-pub async fn using(db: &Db, token: TokenId) -> Result<Vec<Subscription>, Error> {
-    let sql = select!("WHERE s.token_id = $1 AND s.status < 4 ORDER BY s.number LIMIT 100");
-    db.rows(sql, args![token]).await?.iter().map(read).collect()
+/// The live ones that charge a token, also one that is just beginning; the first `most`.
+pub async fn using(db: &Db, token: TokenId, most: i64) -> Result<Vec<Subscription>, Error> {
+    let sql = select!("WHERE s.token_id = $1 AND s.status < 4 ORDER BY s.number LIMIT $2");
+    db.rows(sql, args![token, most]).await?.iter().map(read).collect()
 }
 
 fn read(row: &Row) -> Result<Subscription, Error> {

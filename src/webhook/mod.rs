@@ -59,8 +59,8 @@ pub struct Event {
     pub first: TransactionId,
     /// It tells of a subscription's change of state that no charge brought.
     pub subscription: Option<SubscriptionId>,
-    /// The value of the state that the subscription, also a charge's, had then.
-    pub subscription_status: Option<i64>,
+    /// How the subscription, also a charge's, stood then.
+    pub stood: Option<Stood>,
     pub created_at: Millis,
     pub delivery: Delivery,
     /// Of all runs of the schedule.
@@ -69,15 +69,25 @@ pub struct Event {
     pub step: i64,
 }
 
+/// What a subscription's event keeps of it: all else of what is told never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stood {
+    /// By its value in the row.
+    pub status: i64,
+    pub completed: i64,
+    /// By its entity's time.
+    pub due_at: Option<Millis>,
+}
+
 macro_rules! columns {
     () => {
         "e.number, e.id, e.entity_id, e.live, e.transaction_id, e.first_id, e.created_at, e.delivery, e.tries, e.step, \
-         e.subscription_id, e.subscription_status"
+         e.subscription_id, e.subscription_status, e.subscription_completed, e.subscription_due"
     };
 }
 
 /// How many columns [`event`] reads.
-const COLUMNS: usize = 12;
+const COLUMNS: usize = 14;
 
 fn event(row: &Row) -> Result<Event, Error> {
     let corrupt = || Error::internal("an event's row is not one that this version knows");
@@ -93,7 +103,10 @@ fn event(row: &Row) -> Result<Event, Error> {
         tries: row.int(8)?,
         step: row.int(9)?,
         subscription: row.opt_bytes(10)?.and_then(SubscriptionId::from_bytes),
-        subscription_status: row.opt_int(11)?,
+        stood: match (row.opt_int(11)?, row.opt_int(12)?) {
+            (Some(status), Some(completed)) => Some(Stood { status, completed, due_at: row.opt_int(13)? }),
+            _ => None,
+        },
     })
 }
 
@@ -118,8 +131,9 @@ pub fn record(news: &News<'_>) -> Vec<Stmt> {
     let delivery = if lane.is_some() { Delivery::Waiting } else { Delivery::None };
     let mut rows = vec![Stmt::new(
         "INSERT INTO events (id, entity_id, live, transaction_id, first_id, created_at, delivery, tries, step, \
-         subscription_id, subscription_status) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, $8, \
-         (SELECT s.status FROM subscriptions s WHERE s.id = $9))",
+         subscription_id, subscription_status, subscription_completed, subscription_due) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, $8, (SELECT s.status FROM subscriptions s WHERE s.id = $9), \
+         (SELECT s.completed FROM subscriptions s WHERE s.id = $9), (SELECT s.due_at FROM subscriptions s WHERE s.id = $9))",
         args![
             news.id,
             news.caller.entity,

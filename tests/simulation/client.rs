@@ -81,7 +81,7 @@ impl Client {
         let holds = self.world.known("PRE_AUTH");
         let taken = self.world.known("CAPTURE");
         // Where there is nothing yet to follow, something is charged.
-        let what = match self.dice.below(26) {
+        let what = match self.dice.below(28) {
             8..=13 if holds.is_empty() => 4,
             14..=18 if taken.is_empty() => 0,
             what => what,
@@ -96,7 +96,7 @@ impl Client {
             12..=13 => Some(self.follow("void", mark, &self.dice.pick(&holds)?.id, 0)),
             14..=18 => Some(self.follow("refund", mark, &self.dice.pick(&taken)?.id, amount.min(400))),
             19 => self.delete(mark),
-            20..=23 => self.subscribe(mark, amount),
+            20..=24 => self.subscribe(mark, amount),
             _ => self.change(mark),
         }
     }

@@ -14,6 +14,7 @@ mod merchant;
 mod renewals;
 mod seed;
 mod shop;
+mod story;
 mod updater;
 mod waited;
 mod weather;

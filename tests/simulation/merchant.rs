@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+pub const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// What a subscription is to become.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,13 +111,37 @@ impl Client {
     }
 
     /// A few changes, around the time when cycles are due.
-    async fn manage(self) {
+    async fn manage(self, due: i64) {
+        if self.dice.chance(300) {
+            return self.hesitate(due).await;
+        }
         for number in 0..1 + self.dice.below(2) {
-            self.world.clock.sleep(self.dice.below(5_000)).await;
+            if self.dice.chance(500) {
+                self.when_due(due).await;
+            } else {
+                self.world.clock.sleep(self.dice.below(5_000)).await;
+            }
             if let Some(plan) = self.change(format!("c{}-{number}", self.name)) {
                 self.carry_out(&plan).await;
             }
         }
+    }
+
+    /// Pauses one, and resumes it just when it is due.
+    async fn hesitate(&self, due: i64) {
+        let known = self.world.subscriptions.lock().unwrap().clone();
+        let Some(id) = self.dice.pick(&known) else { return };
+        for (number, what, wish) in [(0, "pause", Wish::Pause(id.clone())), (1, "resume", Wish::Resume(id.clone()))] {
+            let plan = Plan::post("subscription", format!("c{}-{number}", self.name), true, 0, Value::Null);
+            self.carry_out(&Plan { tail: format!("/{id}/{what}"), wish: Some(wish), ..plan }).await;
+            self.when_due(due).await;
+        }
+    }
+
+    /// In the second in which the job is taken.
+    async fn when_due(&self, due: i64) {
+        let wait = due - self.world.clock.now() + i64::try_from(self.dice.below(1_300)).unwrap();
+        self.world.clock.sleep(u64::try_from(wait).unwrap_or(0).min(10_000)).await;
     }
 }
 
@@ -144,7 +168,7 @@ pub async fn live_on(world: &Arc<World>, dice: &Dice) -> Result<(), String> {
         for number in 0..dice.below(3) {
             let name = 100 + 10 * season + number;
             let client = Client { world: world.clone(), name, dice: Dice::new(dice.below(u64::MAX)) };
-            merchants.spawn(client.manage());
+            merchants.spawn(client.manage(due));
         }
         while merchants.join_next().await.is_some() {}
         pause(6_000 + dice.below(12_000)).await;

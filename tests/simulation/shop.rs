@@ -123,7 +123,7 @@ fn heard(head: &str, body: &str, secret: &str, status: u16) -> Heard {
 }
 
 fn subject(event: &Event) -> String {
-    match event.subscription.zip(event.subscription_status) {
+    match event.subscription.zip(event.stood.map(|stood| stood.status)) {
         Some((id, status)) => format!("{id} {}", Status::from_id(status).map_or("", Status::name)),
         None => event.transaction.to_string(),
     }

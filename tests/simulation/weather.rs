@@ -93,7 +93,9 @@ impl Weather for Sky {
             }
             match self.dice.below(1000) {
                 0..=1 => panic!("{ASKED}"),
-                2..=5 => self.clock.sleep(1_000 + self.dice.below(7_000)).await,
+                2..=4 => self.clock.sleep(1_000 + self.dice.below(7_000)).await,
+                // Longer than a lease.
+                5 => self.clock.sleep(8_000 + self.dice.below(10_000)).await,
                 6..=300 => self.clock.sleep(self.dice.below(6)).await,
                 301..=500 => tokio::task::yield_now().await,
                 _ => {}

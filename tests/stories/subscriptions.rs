@@ -76,6 +76,13 @@ async fn text(request: reqwest::RequestBuilder) -> (u16, String) {
     (response.status().as_u16(), response.text().await.unwrap())
 }
 
+/// So many days from now, in UTC.
+fn day(days: i64) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let then = jiff::Timestamp::from_second(i64::try_from(now).unwrap() + days * 86_400).unwrap();
+    then.to_string()[..10].to_owned()
+}
+
 fn millis(date: &Value) -> i64 {
     date.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond()
 }
@@ -245,7 +252,7 @@ pub async fn mistakes(engine: Engine) {
         errors(&answer)
     };
     let long = "長".repeat(129);
-    let all = wrong(json!({"plan_name": long, "plan_desc": "4111 1111 1111 1111", "cycle_type": "HOURLY", "cycle_interval": 366,
+    let all = wrong(json!({"plan_name": long, "plan_desc": "5200 0000\u{2009}0000\u{200b}1005", "cycle_type": "HOURLY", "cycle_interval": 366,
         "subscription_end_type": "CYCLE", "max_cycle_count": 0, "has_trial_period": true, "trial_period_duration_type": "YEARLY",
         "trial_period_duration": "1.5", "has_discount": true, "discount_percentage": 101, "discount_duration": -1}))
     .await;
@@ -277,7 +284,9 @@ pub async fn mistakes(engine: Engine) {
         ["subscription.end_date format"]
     );
     assert_eq!(wrong(json!({"has_trial_period": "yes"})).await, ["subscription.has_trial_period type"]);
-    let short = json!({"subscription_end_type": "DATE", "end_date": "2026-11-30", "has_trial_period": true,
+    let over = json!({"subscription_end_type": "DATE", "end_date": day(-1)});
+    assert_eq!(wrong(over).await, ["subscription range"], "it has ended before it begins");
+    let short = json!({"subscription_end_type": "DATE", "end_date": day(3), "has_trial_period": true,
         "trial_period_duration_type": "WEEKLY", "trial_period_duration": 365});
     assert_eq!(wrong(short).await, ["subscription range"], "it would end before its first cycle");
     let for_ever = json!({"cycle_type": "YEARLY", "cycle_interval": 365, "has_trial_period": true,
@@ -369,7 +378,7 @@ pub async fn first_cycles(engine: Engine) {
         (&over["status"], &over["next_payment_date"], &over["next_payment_cycle"]),
         (&json!("EXPIRED"), &Value::Null, &Value::Null)
     );
-    let date = json!({"subscription_end_type": "DATE", "end_date": "2026-11-30"});
+    let date = json!({"subscription_end_type": "DATE", "end_date": day(3)});
     assert_eq!(begun(&world, "4111111111111111", &date).await["status"], "EXPIRED");
     assert_eq!(
         world.texts("SELECT number FROM tokens WHERE owner IS NOT NULL").await.len(),

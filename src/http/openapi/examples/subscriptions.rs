@@ -4,7 +4,7 @@ use super::{MADE_AT, MERCHANT, REQUEST, TOKEN, address, approved, charge, exampl
 use crate::id::SubscriptionId;
 use crate::money::{Currency, Money};
 use crate::pay::envelope;
-use crate::pay::subscribed::{self, Charged, SubscriptionAnswer, SubscriptionDetails, SubscriptionList};
+use crate::pay::subscribed::{self, Charged, Known, SubscriptionAnswer, SubscriptionDetails, SubscriptionList};
 use crate::pay::transaction::{Kind, Transaction};
 use crate::subscription::calendar::Unit;
 use crate::subscription::{Discount, End, Status, Subscription, Terms};
@@ -89,7 +89,7 @@ pub fn answers() -> Option<Vec<(String, Value)>> {
     let changed = |status| {
         let due_at = one.due_at.filter(|_| status != Status::Cancelled);
         let after = Subscription { status, due_at, ..one.clone() };
-        let answer = subscribed::updated(&after, &charges).ok()?;
+        let answer = subscribed::updated(&Known { subscription: after, charges: charges.to_vec() }, None).ok()?;
         serde_json::from_str::<Value>(&answer.body).ok()
     };
     let details = subscribed::details(&one, &charges);
@@ -101,6 +101,7 @@ pub fn answers() -> Option<Vec<(String, Value)>> {
         is_live: false,
         gateway_response: None,
         return_url_details: None,
+        transaction_details: None,
         subscription_details: details,
     };
     Some(vec![
