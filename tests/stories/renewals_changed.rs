@@ -41,11 +41,13 @@ pub async fn another_card(engine: Engine) {
         by_token.comes_to(&world, "ACTIVE").await,
         "ACTIVE 2, next 3 at 5d, last SUCCESSFUL: 1 1000 CAPTURED 0d, 2 1000 DECLINED 1d, 2 1000 CAPTURED ~4d12h"
     );
-    // One that is declined as well is one more try.
+    // One that is declined as well uses up none of the days.
     let (status, changed) = in_vain.new_card(&world, json!({"card": world.card_charge(SOFT)["card"]})).await;
     let answered = in_vain.outline(&changed["subscription_details"]);
     assert!(status == 200 && answered.starts_with("PAST_DUE 1, next 2 at ~4d12h, last NOTSUCCESSFUL"), "{answered}");
-    let found = in_vain.comes_to(&world, "CANCELLED").await;
+    world.advance("PT1S").await;
+    let found = in_vain.stands(&world).await;
+    assert!(found.starts_with("PAST_DUE 1, next 2 at 6d"), "{found}");
     assert!(found.ends_with("2 1000 DECLINED 4d, 2 1000 DECLINED ~4d12h"), "{found}");
     // A pause holds the tries back, too; what they wait for stands as it was.
     let card_in_hand = paused.done(&world, "pause").await;
@@ -56,6 +58,8 @@ pub async fn another_card(engine: Engine) {
     let tried = cancelled.stands(&world).await;
     world.advance("P30D").await;
     assert_eq!(cancelled.stands(&world).await, tried);
+    let found = in_vain.stands(&world).await;
+    assert!(found.starts_with("CANCELLED 1") && found.ends_with("~4d12h, 2 1000 DECLINED 6d"), "{found}");
     assert_eq!(paused.stands(&world).await, card_in_hand);
     assert_eq!(paused.new_card(&world, card).await.0, 200);
     paused.done(&world, "resume").await;
