@@ -278,12 +278,13 @@ class Load:
             number += 1
         await asyncio.gather(*running)
 
-    def line(self, begin, end):
+    def between(self, begin, end):
+        """The line to print, and the 99th percentile in milliseconds."""
         taken = sorted(ms for due, ms in self.taken if begin <= due < end)
         if not taken:
-            return "none"
+            return "none", 0
         p50, p99 = (taken[min(int(len(taken) * part), len(taken) - 1)] for part in (0.5, 0.99))
-        return f"{len(taken)}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, most {taken[-1]:.1f} ms"
+        return f"{len(taken)}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, most {taken[-1]:.1f} ms", p99
 
 
 async def all_charged(db, original, count, due):
@@ -377,10 +378,12 @@ def report(args, db, original, due, load, spent):
     print(f"{engine}: {done} renewals in {(last - first) / 1000:.1f} s, {done * 1000 / (last - first):.0f} renewals/s; the first "
           f"{first - due} ms after it was due, the last {(last - due) / 1000:.1f} s")
     print(f"CPU of the gateway for each, payments included: {spent * 1e6 / done:.0f} µs")
-    print(f"API payments at {args.rate}/s while nothing is due: {load.line(0, due / 1000)}")
-    print(f"API payments at {args.rate}/s while renewals run:   {load.line(first / 1000, last / 1000)}")
+    print(f"API payments at {args.rate}/s while nothing is due: {load.between(0, due / 1000)[0]}")
+    line, p99 = load.between(first / 1000, last / 1000)
+    print(f"API payments at {args.rate}/s while renewals run:   {line}")
     if load.other:
         print(f"API payments that were not approved: {len(load.other)}, the first of them: {load.other[0]}")
+    return p99
 
 
 def main():
@@ -389,6 +392,7 @@ def main():
     parser.add_argument("--sqlite", action="store_true", help="one process on SQLite")
     parser.add_argument("--cards", type=int, default=1_000, metavar="N", help="stored cards that the copies share")
     parser.add_argument("--rate", type=float, default=20, help="API payments a second")
+    parser.add_argument("--p99", type=float, metavar="MS", help="exit 1 when payments beside them take as long, at the 99th percentile")
     parser.add_argument("--wait", type=int, default=60, metavar="SECONDS", help="until they are due, at least 30")
     parser.add_argument("--fuda", default=ROOT / "target/release/fuda", metavar="PATH")
     args = parser.parse_args()
@@ -399,10 +403,13 @@ def main():
         db = Sqlite(folder) if args.sqlite else Postgres(folder)
         fuda = [str(args.fuda), "--data", str(folder / "data"), *(["--database-url", db.url] if db.url else [])]
         original, due, load, spent = asyncio.run(measure(args, db, fuda, folder, gateways))
-        report(args, db, original, due, load, spent)
+        p99 = report(args, db, original, due, load, spent)
         stopped = [gateway.stop() for gateway in gateways]
         gateways.clear()
         found_wrong = not all(stopped) or bool(load.other)
+        if args.p99 and p99 >= args.p99:
+            print(f"WRONG API payments beside them took {p99:.1f} ms, not under {args.p99} ms")
+            found_wrong = True
         for what, is_so, should in checks(db, original, args.subscriptions, due, folder / "data/sandbox-bank.db",
                                           args.cards + 1 + load.approved):
             print(f"{'ok   ' if is_so == should else 'WRONG'} {what}: {is_so}" + ("" if is_so == should else f", not {should}"))

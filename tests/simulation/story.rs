@@ -5,7 +5,7 @@ use crate::merchant::{Asked, DAY_MS, Wish};
 use crate::renewals::Done;
 use fuda::pay::transaction::{State, Transaction};
 use fuda::response_codes::{self, Retry};
-use fuda::subscription::{End, Status, Subscription};
+use fuda::subscription::{End, Part, Status, Subscription};
 
 /// A cycle that is declined is tried again so many days after the first time.
 const RETRY_DAYS: [i64; 3] = [1, 3, 5];
@@ -42,6 +42,12 @@ impl Charge<'_> {
 
     fn declined(&self) -> bool {
         self.one.state == State::Declined
+    }
+
+    /// A decline that uses up a day: not one of a try that was made for a new card before its day.
+    fn counts(&self) -> bool {
+        let part = self.one.details.subscription.as_ref().map(|share| &share.part);
+        self.declined() && !matches!(part, Some(Part::Renews { extra: true, .. }))
     }
 
     /// Declined for good.
@@ -102,7 +108,8 @@ impl Story<'_> {
     fn schedule(&self, now: i64) -> Result<(), &'static str> {
         let one = self.one;
         let declined = self.declined_since_paid();
-        if one.failures != i64::try_from(declined.len()).unwrap() {
+        let counted = declined.iter().filter(|charge| charge.counts()).count();
+        if one.failures != i64::try_from(counted).unwrap() {
             return Err("its failures are not the declines since the last success");
         }
         let last = self.charges.iter().rposition(|charge| charge.paid() || charge.declined());
@@ -145,7 +152,7 @@ impl Story<'_> {
                 if last.hopeless() && !self.asked(at, card) {
                     return Err("a card was tried again that will never be charged");
                 }
-                let day = RETRY_DAYS.get(failed.len() - 1);
+                let day = RETRY_DAYS.get(failed.iter().filter(|charge| charge.counts()).count() - 1);
                 let in_time = day.is_some_and(|day| at >= first.one.created_at + day * DAY_MS);
                 if !in_time && !self.asked(at, changed) {
                     return Err("a declined cycle was tried again before its day, or too often");
