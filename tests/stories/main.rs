@@ -260,6 +260,7 @@ fn of_subscriptions() -> Vec<(&'static str, Story)> {
         subscriptions::a_token_in_use,
         subscriptions::a_delete_races,
         subscriptions::authenticated,
+        subscriptions::two_merchants,
         subscriptions::listed,
     ]
 }

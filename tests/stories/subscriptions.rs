@@ -525,6 +525,70 @@ pub async fn authenticated(engine: Engine) {
         }
     }
     assert_eq!(world.texts("SELECT number FROM subscriptions").await.len(), 1);
+    // The card that asks for its holder is renewed by the merchant without asking (contract section 12).
+    let (status, _) = world.post("test/clock", &json!({"advance": "P32D"})).await;
+    assert_eq!(status, 200);
+    let list = world.get("subscription/list").await.1;
+    let renewed = &list["subscription_details"][0];
+    assert_eq!((&renewed["status"], &renewed["completed_payment_cycle"]), (&json!("ACTIVE"), &json!(2)), "{renewed}");
+}
+
+/// Another merchant of the same entity: a card that it has never charged is verified before it takes it over.
+pub async fn two_merchants(engine: Engine) {
+    let world = World::new(engine).await;
+    let add = [
+        "merchant",
+        "add",
+        "--legal-name",
+        "札の店 二号店",
+        "--country",
+        "JP",
+        "--currency",
+        "JPY,USD",
+        "--json",
+        "--entity",
+    ];
+    let added: Value = serde_json::from_str(&world.run(&[&add[..], &[world.keys.entity.as_str()]].concat())).unwrap();
+    let second = added["merchant_id"].as_str().unwrap().to_owned();
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    let mut body = request(&world, "4111111111111111", &json!({}));
+    (body["merchant_id"], body["amount"], body["currency"]) = (json!(second), json!("49.99"), json!("USD"));
+    body["subscription"]["has_discount"] = json!(true);
+    body["subscription"]["discount_percentage"] = json!(15);
+    body["subscription"]["discount_duration"] = json!(1);
+    let (status, begun) = world.post("subscription/payment", &body).await;
+    assert_eq!((status, &begun["payment_details"]["amount"]), (201, &json!(42.49)), "{begun}");
+    assert_eq!(begun["merchant_details"]["mid"], second.as_str());
+    let id = id(&begun["subscription_details"]);
+    let mut by_merchant = world.token_charge(&world.token);
+    by_merchant["merchant_id"] = json!(second);
+    by_merchant["payment_method"]["initiator"] = json!("merchant");
+    let (status, refused) = world.post("payment", &by_merchant).await;
+    assert_eq!(
+        (status, errors(&refused)),
+        (400, vec!["payment_method.initiator first_charge_must_be_customer".to_owned()])
+    );
+    let mut stored = json!({"payment_method": {"stored_payment_method_id": world.token}});
+    stored["billing_address"] = json!({"country": "JP", "email": "a@example.jp", "phone_number": "1", "city": "Tokyo",
+        "address1": "5200 0000 0000 1005"});
+    let path = format!("subscription/{id}/payment-method");
+    let (status, refused) = world.post(&path, &stored).await;
+    assert_eq!((status, errors(&refused)), (400, vec!["billing_address.address1 contains_card_number".to_owned()]));
+    stored["billing_address"].take();
+    let (status, changed) = world.post(&path, &stored).await;
+    assert_eq!(status, 200, "{changed}");
+    assert_eq!(changed["transaction_details"]["stored_payment_method_id"], world.token.as_str());
+    assert_eq!(world.post("payment", &by_merchant).await.0, 201, "the verification was its first charge of the card");
+    assert_eq!(world.post("test/clock", &json!({"advance": "P32D"})).await.0, 200);
+    let renewed = shown(&world, &id).await;
+    let charge = &renewed["subscription_transaction_details"][1];
+    assert_eq!(
+        (&charge["event"], &charge["amount"], &charge["ccy"]),
+        (&json!("CAPTURED"), &json!(49.99), &json!("USD"))
+    );
+    let status = world.get(&format!("transaction/status/{}", charge["id"].as_str().unwrap())).await.1;
+    assert_eq!(status["transaction_details"]["stored_payment_method_id"], world.token.as_str());
+    assert_eq!(status["payment_details"]["scheme"], "MASTERCARD");
 }
 
 /// Newest first, by pages, by status; another entity sees none of it.
