@@ -215,7 +215,8 @@ async fn as_it_stands(
         subscribed::updated(&known, Some(&verified))?
     } else {
         let text = "The subscription has ended, or has got another card, while this one was verified.";
-        let refusal = answer::refusal(about, Error::new(Code::Err1005).with_detail(text));
+        let error = Error::new(Code::Err1005).with_detail(text).with_transaction(verified.id);
+        let refusal = answer::refusal(about, error);
         Answer::new(refusal.status_code, serde_json::to_string(&refusal).map_err(Error::internal)?)
     };
     if let (Some(claim), true) = (claim, answer.body != made.body) {

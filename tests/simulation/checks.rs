@@ -80,7 +80,9 @@ async fn keys(db: &Db, by_id: &BTreeMap<String, &Transaction>) -> Result<(), Str
         let Some(one) = by_id.get(&id).filter(|one| !(changes(one) && one.state.succeeded())) else {
             // A change of a subscription that no charge brought, or that a verification has let through.
             let changed = code == "INFO3000" && answer["success"] == true && answer["subscription_details"].is_object();
-            if !changed {
+            // What became of it while its new card was verified left no room for that card.
+            let late = code == "ERR1005" && answer["transaction_details"]["id"] == id.as_str();
+            if !changed && !late {
                 return Err(format!("a key names {id}, which does not exist: {answer}"));
             }
             continue;
