@@ -7,7 +7,8 @@ use crate::clock::timestamp;
 use crate::config::Config;
 use crate::error::Error;
 use crate::id::SubscriptionId;
-use crate::pay::subscribed::{self, Charged};
+use crate::pay::plan::{self, Charged};
+use crate::pay::subscribed;
 use crate::pay::subscriptions;
 use crate::subscription::calendar::Unit;
 use crate::subscription::{Discount, End, Status, Subscription, rows};
@@ -211,8 +212,7 @@ fn every(unit: Unit, interval: i64) -> String {
 
 /// As callers of the API see it (contract section 7), and whose it is. Without charges in a list.
 fn row(one: &Subscription, charges: Option<&[Charged]>) -> Result<Value, Error> {
-    let mut row =
-        serde_json::to_value(subscribed::details(one, charges.unwrap_or_default())).map_err(Error::internal)?;
+    let mut row = serde_json::to_value(plan::details(one, charges.unwrap_or_default())).map_err(Error::internal)?;
     let Some(fields) = row.as_object_mut() else { return Err(Error::internal("a subscription is no object")) };
     if charges.is_none() {
         fields.remove("subscription_transaction_details");

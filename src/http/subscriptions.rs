@@ -15,6 +15,7 @@ use crate::json::Node;
 use crate::money::Money;
 use crate::pay::charge::charge as run;
 use crate::pay::idempotency::Claim;
+use crate::pay::plan;
 use crate::pay::request::{ChargeRequest, Purpose};
 use crate::pay::subscribed::{self, Filter, LIST_LIMIT, SubscriptionAnswer};
 use crate::pay::subscriptions::{Change, change};
@@ -88,7 +89,7 @@ pub async fn get(State(app): State<App>, call: Call, id: IdInPath) -> Response {
                 gateway_response: None,
                 return_url_details: None,
                 transaction_details: None,
-                subscription_details: subscribed::details(&known.subscription, &known.charges),
+                subscription_details: plan::details(&known.subscription, &known.charges),
             };
             answer::object(200, &body)
         }

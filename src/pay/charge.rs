@@ -209,7 +209,7 @@ async fn write_intent(
     if let Some(from) = &instrument.wallet {
         writes.push(from.once.insert());
     }
-    writes.extend(subscribe::begun(request, instrument, &intent)?);
+    writes.extend(subscribe::begun(request, intent.token, &intent)?);
     let mut link_at = None;
     if let Some(link) = request.details.link {
         link_at = Some(writes.len());

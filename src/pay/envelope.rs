@@ -1,7 +1,7 @@
 //! The transaction envelope (contract section 3): the same keys in the same order as the public samples.
 
 use super::Answer;
-use super::subscribed::SubscriptionDetails;
+use super::plan::SubscriptionDetails;
 use super::transaction::{Address, Kind, ReturnUrl, Source, State, Transaction};
 use crate::clock::timestamp;
 use crate::codes::Code;

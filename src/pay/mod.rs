@@ -20,6 +20,7 @@ pub mod links;
 pub mod means;
 pub mod outcome;
 pub mod parent;
+pub mod plan;
 pub mod recover;
 pub mod refusal;
 pub mod renew;

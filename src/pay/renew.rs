@@ -118,7 +118,7 @@ async fn free(app: &App, job: &Job, request: &ChargeRequest) -> Result<(), Error
         ..charge::draft(app, request, &instrument, acquirer.as_ref()).await?
     };
     let mut writes = vec![job.still_held()];
-    writes.extend(subscribe::begun(request, &instrument, &paid)?);
+    writes.extend(subscribe::begun(request, paid.token, &paid)?);
     writes.push(store::insert(&paid, None)?);
     writes.extend(subscribe::ended(app, &paid));
     writes.push(rows::erase_unused(known.subscription.id));

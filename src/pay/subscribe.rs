@@ -1,15 +1,16 @@
 //! A charge's share in a subscription (contract section 7): what its intent and its end write for it. A subscription's row is
 //! made with the intent of its first charge, and nobody sees it before that one's approval.
 
-use super::instrument::Instrument;
+use super::plan::{self, Charged};
 use super::request::ChargeRequest;
-use super::subscribed::{self, Charged, Known};
+use super::subscribed::{self, Known};
 use super::transaction::{Kind, Source, State, Transaction};
 use super::{Answer, envelope};
 use crate::app::App;
 use crate::codes::Code;
 use crate::db::Stmt;
 use crate::error::Error;
+use crate::id::TokenId;
 use crate::response_codes::{self, Retry};
 use crate::subscription::rows::{self, How};
 use crate::subscription::{Part, Share, Subscription};
@@ -40,15 +41,14 @@ pub fn begin_now(waited: &Subscription, intent: &mut Transaction, now: i64) {
     }
 }
 
-/// Part of the intent's write.
-pub fn begun(request: &ChargeRequest, instrument: &Instrument, intent: &Transaction) -> Result<Vec<Stmt>, Error> {
+/// Part of the intent's write; `token`: what is charged, or made with the approval.
+pub fn begun(request: &ChargeRequest, token: Option<TokenId>, intent: &Transaction) -> Result<Vec<Stmt>, Error> {
     let (Some(known), Some(share)) = (&request.subscription, &intent.details.subscription) else {
         return Ok(Vec::new());
     };
     let subscription = &known.subscription;
     Ok(match &share.part {
         Part::Begins { completed, anchor, .. } => {
-            let token = instrument.stored.as_ref().map(|stored| stored.id).or(instrument.to_store);
             let token = token.ok_or_else(|| Error::internal("a subscription's card is not stored"))?;
             let (created_at, anchor_at) = (intent.created_at, *anchor);
             let new = Subscription { token, first: intent.id, created_at, anchor_at, ..subscription.clone() };
@@ -119,6 +119,6 @@ pub fn answer(request: &ChargeRequest, after: &Transaction) -> Result<Answer, Er
     } else {
         Vec::new()
     };
-    let details = subscribed::details(&begun, &charges);
+    let details = plan::details(&begun, &charges);
     Ok(envelope::answer_with(after, &request.merchant, &request.request_id, Some(details)))
 }

@@ -4,7 +4,8 @@ use super::{MADE_AT, MERCHANT, REQUEST, TOKEN, address, approved, charge, exampl
 use crate::id::SubscriptionId;
 use crate::money::{Currency, Money};
 use crate::pay::envelope;
-use crate::pay::subscribed::{self, Charged, Known, SubscriptionAnswer, SubscriptionDetails, SubscriptionList};
+use crate::pay::plan::{Charged, SubscriptionDetails, details};
+use crate::pay::subscribed::{self, Known, SubscriptionAnswer, SubscriptionList};
 use crate::pay::transaction::{Kind, Transaction};
 use crate::subscription::calendar::Unit;
 use crate::subscription::{Discount, End, Status, Subscription, Terms};
@@ -84,7 +85,7 @@ pub fn answers() -> Option<Vec<(String, Value)>> {
     let one = begun(&first)?;
     let charges = [Charged::of(&first, 1)];
     let merchant = merchant(first.caller);
-    let begun = envelope::answer_with(&first, &merchant, REQUEST, Some(subscribed::details(&one, &charges)));
+    let begun = envelope::answer_with(&first, &merchant, REQUEST, Some(details(&one, &charges)));
     let begun: Value = serde_json::from_str(&begun.body).ok()?;
     let changed = |status| {
         let due_at = one.due_at.filter(|_| status != Status::Cancelled);
@@ -92,7 +93,7 @@ pub fn answers() -> Option<Vec<(String, Value)>> {
         let answer = subscribed::updated(&Known { subscription: after, charges: charges.to_vec() }, None).ok()?;
         serde_json::from_str::<Value>(&answer.body).ok()
     };
-    let details = subscribed::details(&one, &charges);
+    let details = details(&one, &charges);
     let listed = SubscriptionDetails { last_payment_status: None, ..details.clone() };
     let list = SubscriptionList { success: true, status_code: 200, is_live: false, subscription_details: vec![listed] };
     let shown = SubscriptionAnswer {
