@@ -115,3 +115,54 @@ pub fn begin(app: &App, request: &mut ChargeRequest, source: &CardSource, terms:
     request.subscription = Some(Box::new(Known { subscription, charges: Vec::new() }));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(zone: &str, plan: &str) -> Result<Terms, Vec<String>> {
+        let body = format!(
+            "{{\"time_zone\": \"{zone}\", \"subscription\": {{\"plan_name\": \"月額\", \"cycle_type\": \"DAYS\", \"cycle_interval\": 1, {plan}}}}}"
+        );
+        let body = Node::parse(body.as_bytes()).unwrap();
+        let mut errors = Vec::new();
+        let terms = terms(&body, body.get("subscription").unwrap(), &mut errors);
+        terms.ok_or_else(|| errors.into_iter().map(|error| format!("{} {}", error.field, error.code)).collect())
+    }
+
+    fn end(zone: &str, date: &str) -> Option<String> {
+        match read(zone, &format!("\"subscription_end_type\": \"DATE\", \"end_date\": \"{date}\"")).ok()?.end {
+            End::Until(at) => Some(crate::clock::timestamp(at)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_day_is_meant_to_its_end_where_the_plan_lives() {
+        assert_eq!(end("", "2027-03-31").as_deref(), Some("2027-03-31T23:59:59.999Z"));
+        assert_eq!(end("Asia/Tokyo", "2027-03-31").as_deref(), Some("2027-03-31T14:59:59.999Z"));
+        assert_eq!(end("America/New_York", "2027-03-31").as_deref(), Some("2027-04-01T03:59:59.999Z"));
+        assert_eq!(end("Asia/Tokyo", "2027-03-31T15:00:00Z").as_deref(), Some("2027-03-31T15:00:00.000Z"));
+        assert_eq!(end("", "2027-03-31T15:00:00+09:00").as_deref(), Some("2027-03-31T06:00:00.000Z"));
+        for bad in ["2027-02-29", "31.03.2027", "2027-03-31T15:00:00", "", "9999-99-99"] {
+            assert_eq!(end("", bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_asked_for_means_nothing() {
+        let plan = "\"subscription_end_type\": \"FOREVER\", \"max_cycle_count\": \"x\", \"trial_period_duration\": \"\", \
+                    \"discount_percentage\": null";
+        let terms = read("", plan).unwrap();
+        assert_eq!((terms.end, terms.trial, terms.discount), (End::Forever, None, None));
+        let plan = "\"subscription_end_type\": \"CYCLE\", \"max_cycle_count\": true, \"has_discount\": true";
+        assert_eq!(
+            read("", plan).unwrap_err(),
+            [
+                "subscription.max_cycle_count range",
+                "subscription.discount_percentage missing",
+                "subscription.discount_duration missing"
+            ]
+        );
+    }
+}

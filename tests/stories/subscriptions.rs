@@ -231,6 +231,9 @@ pub async fn keys_of_changes(engine: Engine) {
         all.iter().all(|(status, answer)| *status == 200 || answer["gateway_response"]["code"] == "ERR1008"),
         "{all:?}"
     );
+    assert!(all.iter().any(|(status, _)| *status == 200), "{all:?}");
+    let paused = "SELECT number FROM events WHERE subscription_id IS NOT NULL AND subscription_status = 2";
+    assert_eq!(world.texts(paused).await.len(), 2, "once by each key");
     let card = json!({"card": world.card_charge("5200000000001005")["card"]});
     let path = format!("subscription/{id}/payment-method");
     let changed = keyed(&path, "card", Some(&card)).await;
