@@ -11,6 +11,7 @@ use crate::error::{Error, FieldError};
 use crate::id::TransactionId;
 use crate::pay::envelope::{self, Envelope};
 use crate::pay::store;
+use crate::pay::subscribed;
 use crate::pay::transaction::{State as TransactionState, Transaction};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
@@ -39,7 +40,10 @@ async fn status(app: &App, call: &Call, id: Result<Path<String>, PathRejection>)
     let merchant = app.directory.merchant(call.caller, &transaction.merchant_id);
     let merchant = merchant.ok_or_else(|| Error::new(Code::Err1004))?;
     let refunded_minor = refunded_minor(app, &transaction).await?;
-    Ok(envelope::status(&transaction, &merchant, refunded_minor, call.japanese))
+    let mut envelope = envelope::status(&transaction, &merchant, refunded_minor, call.japanese);
+    // Who lost the answer, or was sent away to authenticate, finds the subscription here.
+    envelope.subscription_details = subscribed::now(app, &transaction).await?;
+    Ok(envelope)
 }
 
 /// The caller's transaction with this id; whatever else the path holds is nobody's.

@@ -154,7 +154,8 @@ async fn new_method(app: &App, id: IdInPath, posted: Posted) -> Result<Answer, E
     let known = subscribed::find(app, call.caller, id).await?;
     let subscription = &known.subscription;
     if matches!(subscription.status, Status::Cancelled | Status::Expired) {
-        return Err(Error::new(Code::Err1005));
+        let text = format!("The subscription is {}: its state does not allow this.", subscription.status.name());
+        return Err(Error::new(Code::Err1005).with_detail(text));
     }
     let merchant = app.directory.merchant(call.caller, &subscription.merchant_id);
     let merchant = merchant.ok_or_else(|| Error::internal("a subscription's merchant is gone"))?;

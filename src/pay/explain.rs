@@ -20,6 +20,7 @@ use crate::ledger::{ACCOUNTS, Account, Entry};
 use crate::money::Money;
 use crate::response_codes::{self, Retry};
 use crate::risk::{Fired, Note};
+use crate::subscription::Part;
 use crate::wallet::Wallet;
 use crate::webhook::courier::Tried;
 use crate::webhook::{self, Delivery};
@@ -151,6 +152,27 @@ fn asked(lines: &mut Lines, found: &Transaction) {
     let checks_en = "; all fields passed the checks.";
     let checks_ja = "。すべての項目が検査を通過。";
     lines.add(found.created_at, "asked", format!("{en}{by_en}{checks_en}"), format!("{ja}{by_ja}{checks_ja}"));
+    if let Some(share) = &found.details.subscription {
+        let id = share.id;
+        let (en, ja) = match &share.part {
+            Part::Begins { completed: 0, .. } => (
+                format!("It begins subscription {id}: the card is verified."),
+                format!("定期課金 {id} の開始時のカード確認。"),
+            ),
+            Part::Begins { .. } => {
+                (format!("It begins subscription {id} with cycle 1."), format!("定期課金 {id} の 1 回目。"))
+            }
+            Part::Renews { cycle, .. } => (
+                format!("It is for cycle {cycle} of subscription {id}."),
+                format!("定期課金 {id} の {cycle} 回目の請求。"),
+            ),
+            Part::Changes { .. } => (
+                format!("It verifies another card of subscription {id}."),
+                format!("定期課金 {id} のカード変更に伴う確認。"),
+            ),
+        };
+        lines.add(found.created_at, "subscription", en, ja);
+    }
     if let Some(code) = found.code.filter(|code| code.name().starts_with("ERR30")) {
         let (name, when) = (code.name(), code.meaning().when);
         let text = response_codes::text(found.response_code.unwrap_or(-1), true);

@@ -108,6 +108,16 @@ pub async fn of_charge(app: &App, charge: &Transaction, event: &Event) -> Result
     Ok(found.map(|found| details(&found.subscription, &found.charges)))
 }
 
+/// A charge's subscription as it is. None where it never began.
+pub async fn now(app: &App, charge: &Transaction) -> Result<Option<SubscriptionDetails>, Error> {
+    let Some(share) = &charge.details.subscription else { return Ok(None) };
+    match find(app, charge.caller, share.id).await {
+        Ok(known) => Ok(Some(details(&known.subscription, &known.charges))),
+        Err(error) if error.code == Code::Err1012 => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// As it stood when this happened, with the payments that had been told of before. None where it never began.
 async fn as_of(app: &App, id: SubscriptionId, event: &Event) -> Result<Option<Known>, Error> {
     let found = rows::find_any(&app.db, id).await?.filter(|found| found.status != Status::Starting);

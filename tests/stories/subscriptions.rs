@@ -521,6 +521,10 @@ pub async fn authenticated(engine: Engine) {
             assert_eq!(back, format!("https://shop.example.jp/ok?cart=7&transaction_id={charge}"));
             assert_eq!(list.len(), before + 1);
             assert_eq!(list[0]["subscription_transaction_details"][0]["id"], charge);
+            let status = world.get(&format!("transaction/status/{charge}")).await.1;
+            assert_eq!(status["subscription_details"]["id"], list[0]["id"], "the shop finds it by the charge");
+            let story = world.get(&format!("transaction/{charge}/explain")).await.1.to_string();
+            assert!(story.contains(&format!("begins subscription {}", list[0]["id"].as_str().unwrap())), "{story}");
             assert!(millis(&list[0]["next_payment_date"]) > millis(&redirect["transaction_details"]["timestamp"]));
         } else {
             assert_eq!(back, format!("https://shop.example.jp/no?transaction_id={charge}"));
