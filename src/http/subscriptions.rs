@@ -167,7 +167,8 @@ async fn new_method(app: &App, id: IdInPath, posted: Posted) -> Result<Answer, E
     details.return_url = kept.return_url;
     let steering = checked.steering;
     let source = checked.source(&body)?;
-    details.subscription = Some(Share { id, owned: !source.stores(), part: Part::Changes { at: now } });
+    details.subscription =
+        Some(Share { id, first: Some(subscription.first), owned: !source.stores(), part: Part::Changes { at: now } });
     let (about, claimed) = (About { transaction_type: Some("PRE_AUTH"), ..call.about() }, claim.clone());
     let request = ChargeRequest {
         caller,

@@ -211,9 +211,9 @@ fn vault(lines: &mut Lines, found: &Transaction, sealed: Option<(i64, bool)>) {
     if let (Source::Token, Some(token), Some(key)) = (found.source, found.token, found.details.vault_key) {
         // A subscription's own is told to nobody (contract section 7).
         let owned = found.details.subscription.as_ref().is_some_and(|share| share.owned);
-        let token = if owned { String::new() } else { format!(" {token}") };
-        let en = format!("The stored card{token} was opened with vault key {key}.");
-        lines.add(found.created_at, "vault", en, format!("保存カード{token} を保管庫の鍵 {key} で復号。"));
+        let (en, ja) = if owned { (String::new(), String::new()) } else { (format!(" {token}"), format!(" {token} ")) };
+        let en = format!("The stored card{en} was opened with vault key {key}.");
+        lines.add(found.created_at, "vault", en, format!("保存カード{ja}を保管庫の鍵 {key} で復号。"));
     }
     if let Some((key, erased)) = sealed {
         let (en, ja) = if erased { (" It is erased by now.", "現在は消去済み。") } else { ("", "") };

@@ -143,6 +143,13 @@ pub fn rows(
     rows
 }
 
+/// The charge whose events are told in order with this one's: what it follows, or what its subscription began with.
+pub fn family(one: &Transaction, parent: Option<&Transaction>) -> TransactionId {
+    let charge = parent.unwrap_or(one);
+    let began = charge.details.subscription.as_ref().and_then(|share| share.first);
+    began.or(charge.parent).unwrap_or(charge.id)
+}
+
 /// The event of a final result, part of its write.
 pub fn news(app: &App, after: &Transaction, parent: Option<&Transaction>) -> Vec<Stmt> {
     let now = app.clock.now();
@@ -150,7 +157,7 @@ pub fn news(app: &App, after: &Transaction, parent: Option<&Transaction>) -> Vec
         id: EventId::new(now, &app.random),
         caller: after.caller,
         transaction: after.id,
-        first: parent.map_or(after.id, |parent| parent.parent.unwrap_or(parent.id)),
+        first: family(after, parent),
         url: after.details.return_url.webhook_url.as_deref(),
         subscription: after.details.subscription.as_ref().map(|share| share.id),
         by_charge: true,

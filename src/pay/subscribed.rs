@@ -122,7 +122,7 @@ pub async fn now(app: &App, charge: &Transaction) -> Result<Option<SubscriptionD
 async fn as_of(app: &App, id: SubscriptionId, event: &Event) -> Result<Option<Known>, Error> {
     let found = rows::find_any(&app.db, id).await?.filter(|found| found.status != Status::Starting);
     let (Some(found), Some(stood)) = (found, event.stood) else { return Ok(None) };
-    let charges = charges_until(&app.db, id, event.number, CHARGES).await?;
+    let charges = charges_until(&app.db, id, (event.first, event.number), CHARGES).await?;
     let subscription = Subscription {
         status: Status::from_id(stood.status).unwrap_or(found.status),
         completed: stood.completed,
@@ -168,16 +168,22 @@ pub async fn list(app: &App, caller: Caller, filter: &Filter) -> Result<Option<S
 
 /// The newest `most` payments that have a result and that callers may see, in their order.
 pub async fn charges(db: &Db, id: SubscriptionId, most: i64) -> Result<Vec<Charged>, Error> {
-    charges_until(db, id, i64::MAX, most).await
+    charges_until(db, id, (TransactionId::from_array([0; 16]), i64::MAX), most).await
 }
 
-/// Without those whose event came after the one of this number.
-async fn charges_until(db: &Db, id: SubscriptionId, event: i64, most: i64) -> Result<Vec<Charged>, Error> {
+/// Without those whose event came after the one of this family and number.
+async fn charges_until(
+    db: &Db,
+    id: SubscriptionId,
+    (first, event): (TransactionId, i64),
+    most: i64,
+) -> Result<Vec<Charged>, Error> {
     let sql = "SELECT t.id, t.ref, c.cycle, t.state, t.created_at, t.amount_minor, t.currency FROM subscription_charges c \
                JOIN transactions t ON t.id = c.transaction_id WHERE c.subscription_id = $1 AND t.state IN (3, 4, 5) \
-               AND NOT EXISTS (SELECT 1 FROM events e WHERE e.first_id = t.id AND e.transaction_id = t.id \
+               AND NOT EXISTS (SELECT 1 FROM events e WHERE e.first_id = $4 AND e.transaction_id = t.id \
                AND e.subscription_id IS NULL AND e.number > $3) ORDER BY c.cycle DESC, t.ref DESC LIMIT $2";
-    let mut charges = db.rows(sql, args![id, most, event]).await?.iter().map(charged).collect::<Result<Vec<_>, _>>()?;
+    let mut charges =
+        db.rows(sql, args![id, most, event, first]).await?.iter().map(charged).collect::<Result<Vec<_>, _>>()?;
     charges.reverse();
     Ok(charges)
 }

@@ -1,8 +1,8 @@
 //! What was told of a transaction and how it went, for the merchant that asks; and the feed.
 
-use super::store;
 use super::tell::{self, Signed};
 use super::transaction::Transaction;
+use super::{outcome, store};
 use crate::app::App;
 use crate::clock::{Millis, timestamp};
 use crate::codes::Code;
@@ -108,10 +108,11 @@ pub struct FeedHeaders {
 
 /// The events of one transaction.
 pub async fn events_of(app: &App, transaction: &Transaction) -> Result<Vec<Event>, Error> {
-    let first = match transaction.parent {
-        None => transaction.id,
-        Some(parent) => store::reread(&app.db, parent).await?.and_then(|parent| parent.parent).unwrap_or(parent),
+    let parent = match transaction.parent {
+        Some(parent) => store::reread(&app.db, parent).await?,
+        None => None,
     };
+    let first = outcome::family(transaction, parent.as_ref());
     webhook::of_transaction(&app.db, first, transaction.id).await
 }
 

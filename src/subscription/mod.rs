@@ -125,6 +125,9 @@ pub struct Subscription {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     pub id: SubscriptionId,
+    /// The charge that it began with, of another than that one: all that happens to a subscription is told in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<TransactionId>,
     /// Its token belongs to the subscription alone: it is never told.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub owned: bool,
@@ -248,7 +251,7 @@ impl Subscription {
         }
         let (period, due) = (completed, next.map(|(_, date)| date));
         let part = Part::Begins { anchor, completed, period, due };
-        Some(Share { id: self.id, owned: self.owned, part })
+        Some(Share { id: self.id, first: None, owned: self.owned, part })
     }
 
     /// As the approval of its first charge leaves it.
@@ -290,7 +293,7 @@ impl Subscription {
             last_day: last_day.max(at),
             later: at + (HOUR_MS << self.delays.clamp(0, 5)).min(DAY_MS),
         };
-        Share { id: self.id, owned: self.owned, part }
+        Share { id: self.id, first: Some(self.first), owned: self.owned, part }
     }
 
     /// When the due cycle is tried again if the try at `at` is declined. A try that comes late keeps its distance from the next.

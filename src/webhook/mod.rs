@@ -240,12 +240,12 @@ pub async fn find_any(db: &Db, id: EventId) -> Result<Option<Event>, Error> {
     db.rows(sql, args![id]).await?.first().map(event).transpose()
 }
 
-/// The events of one transaction of a family, in order; the first 20.
+/// The events of one transaction of a family, in order; the first 100.
 pub async fn of_transaction(db: &Db, first: TransactionId, id: TransactionId) -> Result<Vec<Event>, Error> {
     let sql = concat!(
         "SELECT ",
         columns!(),
-        " FROM events e WHERE e.first_id = $1 AND e.transaction_id = $2 ORDER BY e.number LIMIT 20"
+        " FROM events e WHERE e.first_id = $1 AND e.transaction_id = $2 ORDER BY e.number LIMIT 100"
     );
     db.rows(sql, args![first, id]).await?.iter().map(event).collect()
 }
