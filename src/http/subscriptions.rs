@@ -6,6 +6,7 @@ use super::charge::Checked;
 use super::flow::{Begun, check_headers, claim, detached};
 use super::query::Query;
 use super::{charge, fields};
+use crate::acquirer::{Initiator, Reason};
 use crate::app::App;
 use crate::codes::Code;
 use crate::directory::Caller;
@@ -19,6 +20,7 @@ use crate::pay::plan;
 use crate::pay::request::{ChargeRequest, Purpose};
 use crate::pay::subscribed::{self, Filter, LIST_LIMIT, SubscriptionAnswer};
 use crate::pay::subscriptions::{Change, change};
+use crate::pay::transaction::Details;
 use crate::pay::{Answer, idempotency, store};
 use crate::subscription::{Part, Share, Status};
 use axum::extract::rejection::PathRejection;
@@ -161,8 +163,7 @@ async fn new_method(app: &App, id: IdInPath, posted: Posted) -> Result<Answer, E
     let merchant = merchant.ok_or_else(|| Error::internal("a subscription's merchant is gone"))?;
     let (caller, money) = (call.caller, Money::zero(subscription.money.currency));
     let mut details = charge::details(&body, call.visited_ip.clone());
-    let kept = serde_json::from_str::<crate::pay::transaction::Details>(&subscription.details);
-    let kept = kept.map_err(Error::internal)?;
+    let kept = serde_json::from_str::<Details>(&subscription.details).map_err(Error::internal)?;
     details.billing_address = details.billing_address.or(kept.billing_address);
     details.return_url = kept.return_url;
     let steering = checked.steering;
@@ -175,8 +176,8 @@ async fn new_method(app: &App, id: IdInPath, posted: Posted) -> Result<Answer, E
         merchant,
         purpose: Purpose::Subscription,
         money,
-        initiator: crate::acquirer::Initiator::Customer,
-        reason: crate::acquirer::Reason::Recurring,
+        initiator: Initiator::Customer,
+        reason: Reason::Recurring,
         merchant_txn_ref: subscription.terms.merchant_txn_ref.clone(),
         details,
         subscription: Some(Box::new(known)),

@@ -3,7 +3,7 @@
 
 use super::attempts::{self, Message};
 use super::authenticate::{self, Asked};
-use super::idempotency::{self};
+use super::idempotency;
 use super::instrument::{self, Instrument};
 use super::means::Means;
 use super::outcome::{self, Flow};
@@ -209,6 +209,7 @@ async fn write_intent(
     if let Some(from) = &instrument.wallet {
         writes.push(from.once.insert());
     }
+    let taken_at = request.subscription.as_ref().map(|_| writes.len());
     writes.extend(subscribe::begun(request, intent.token, &intent)?);
     let mut link_at = None;
     if let Some(link) = request.details.link {
@@ -233,6 +234,8 @@ async fn write_intent(
         }
         Written::GuardFailed(0) if request.claim.is_some() => Ok(Intent::KeyTaken),
         Written::GuardFailed(at) if Some(at) == link_at => Err(Error::new(Code::Err1014)),
+        // Somebody has changed the subscription since it was read.
+        Written::GuardFailed(at) if Some(at) == taken_at => Err(Error::new(Code::Err1005)),
         Written::GuardFailed(at) => match at.checked_sub(counts).and_then(|at| verdict.refused_at(at)) {
             Some((code, note)) => {
                 intent.details.risk = Some(note);

@@ -51,7 +51,12 @@ pub async fn renew(app: &App, job: &Job) -> Result<(), Error> {
         Err(error) => Err(error),
     };
     if let Err(error) = charged {
-        tracing::error!(cause = error.cause(), code = error.code.name(), subscription = %SubscriptionId::from_array(job.subject()), "a cycle could not be charged: it is tried again");
+        let (subscription, code) = (SubscriptionId::from_array(job.subject()), error.code.name());
+        if error.code == Code::Err1005 {
+            tracing::info!(%subscription, "a subscription has changed between the look at it and its charge: it is looked at again");
+        } else {
+            tracing::error!(cause = error.cause(), code, %subscription, "a cycle could not be charged: it is tried again");
+        }
         app.db.write(vec![job.postpone(app.database_now() + FAULT_MS)]).await?;
     }
     Ok(())

@@ -69,7 +69,8 @@ pub fn charge(id: SubscriptionId, cycle: i64, transaction: TransactionId) -> Stm
 
 /// What the end of a charge changes; part of that end's write.
 ///
-/// `token`: what was charged or made, and whether it was stored before.
+/// `token`: what was charged or made, and whether it was stored before. An approval or a decline comes to the charge that holds the
+/// subscription, and only to it: one that could not be counted does not stand, and is reversed.
 pub fn ended(
     share: &Share,
     transaction: TransactionId,
@@ -98,7 +99,8 @@ pub fn ended(
                  status = CASE WHEN CAST($5 AS BIGINT) IS NULL THEN 5 ELSE 1 END, due_at = CAST($5 AS BIGINT) \
                  WHERE id = $1 AND running = $2 AND status = 0",
                 args![id, transaction, *completed, *period, *due, *anchor, paid],
-            )]
+            )
+            .exactly(1)]
         }
         (Part::Begins { .. }, _) => {
             return vec![
@@ -115,7 +117,8 @@ pub fn ended(
              status = CASE WHEN status = 4 THEN 4 WHEN CAST($4 AS BIGINT) IS NULL THEN 5 WHEN status = 2 THEN 2 ELSE 1 END, \
              due_at = CASE WHEN status = 4 THEN NULL ELSE CAST($4 AS BIGINT) END WHERE id = $1 AND running = $2",
             args![id, transaction, *period, *due],
-        )],
+        )
+        .exactly(1)],
         (Part::Renews { at, again, last_day, extra, .. }, How::Declined { hopeless }) => {
             let next = if hopeless { Some(*last_day) } else { *again };
             // A card that came meanwhile is tried at once, and is not to blame.
@@ -127,7 +130,8 @@ pub fn ended(
                  status = CASE WHEN status = 4 OR token_id = $4 AND CAST($6 AS BIGINT) IS NULL THEN 4 \
                  WHEN status = 2 THEN 2 ELSE 3 END WHERE id = $1 AND running = $2",
                 args![id, transaction, *at, token, hopeless, next, !extra],
-            )]
+            )
+            .exactly(1)]
         }
         (Part::Renews { later, .. }, How::Undone { seen }) => vec![Stmt::new(
             "UPDATE subscriptions SET running = NULL, delays = delays + 1, \

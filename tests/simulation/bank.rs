@@ -3,7 +3,7 @@
 
 use crate::weather::{Dice, Life};
 use fuda::acquirer::updater::Updater;
-use fuda::acquirer::{Abilities, Acquirer, Approval, Follow, Operation, Outcome, Settling};
+use fuda::acquirer::{Abilities, Acquirer, Approval, Follow, Initiator, Operation, Outcome, Reason, Settling};
 use fuda::card::{Card, Expiry};
 use fuda::clock::Clock;
 use fuda::db::Wait;
@@ -93,6 +93,8 @@ impl Message {
 
 pub struct Bank {
     pub ops: BTreeMap<String, Op>,
+    /// What no gateway should send, in words.
+    pub odd: Vec<String>,
     /// How often a charge was sent, by its reference; what the line repeats by itself is not counted.
     pub sent: BTreeMap<String, u32>,
     /// Messages that have not arrived yet.
@@ -117,6 +119,7 @@ impl Bank {
         };
         Bank {
             ops: BTreeMap::new(),
+            odd: Vec::new(),
             sent: BTreeMap::new(),
             on_the_way: 0,
             remembers,
@@ -261,6 +264,16 @@ impl Acquirer for Line {
 
     fn send<'a>(&'a self, operation: Operation<'a>) -> Wait<'a, Outcome> {
         let message = Message::of(&operation);
+        if let Operation::Purchase(ask) = &operation
+            && let Some(stored) = ask.stored_credential.filter(|stored| stored.initiator == Initiator::Merchant)
+        {
+            // Only renewals are the merchant's here: each names the charge in which the cardholder agreed.
+            let named =
+                stored.network_transaction_id.is_some() && stored.from_vault && stored.reason == Reason::Recurring;
+            if !named {
+                self.bank.lock().unwrap().odd.push(format!("{} does not say what it follows", ask.reference));
+            }
+        }
         Box::pin(async move {
             self.life.step().await;
             if self.life.is_calm() {

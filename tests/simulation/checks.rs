@@ -158,6 +158,9 @@ fn once_for_each_mark(all: &[Transaction]) -> Result<(), String> {
 /// Every hold, capture, refund and void on both sides, and nothing else on either.
 fn bank_agrees(world: &World, all: &[Transaction], by_id: &BTreeMap<String, &Transaction>) -> Result<(), String> {
     let bank = world.bank.lock().unwrap();
+    if let Some(odd) = bank.odd.first() {
+        return Err(odd.clone());
+    }
     // A cycle that costs nothing is none of the bank's.
     let free = |one: &Transaction| one.kind == Kind::Capture && one.money.minor == 0;
     for one in all.iter().filter(|one| one.state.succeeded() && !free(one)) {

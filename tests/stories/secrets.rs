@@ -37,6 +37,7 @@ pub async fn canary(engine: Engine) {
         answers.extend(rules(&world, number).await);
         answers.extend(pages(&world, number).await);
         answers.extend(from_wallets(&world, number, &makers).await);
+        answers.extend(subscriptions(&world, number).await);
         for path in ["capture", "refund", "void"] {
             for place in ["transactionId", "merchant_id", "amount", "notes", "card"] {
                 let mut body =
@@ -85,6 +86,46 @@ pub async fn canary(engine: Engine) {
     let log = std::fs::read(world.folder.with_extension("log")).unwrap();
     assert!(log.len() > 1_000);
     clean(&log, "the log");
+}
+
+/// The card where a subscription takes it and where it does not; then its renewals, and all that is told of them.
+async fn subscriptions(world: &World, number: &str) -> Vec<String> {
+    let mut answers = Vec::new();
+    let good = crate::subscriptions::request(world, number, &json!({"cycle_type": "DAYS", "cycle_interval": 7}));
+    let mut ids = Vec::new();
+    for store in [false, true] {
+        let mut body = good.clone();
+        body["payment_method"] = json!({"store_payment_method": store});
+        let (status, begun) = world.post("subscription/payment", &body).await;
+        assert_eq!(status, 201, "{begun}");
+        ids.push(begun["subscription_details"]["id"].as_str().unwrap().to_owned());
+        answers.push(begun.to_string());
+    }
+    let plan = good["subscription"].as_object().unwrap();
+    for place in plan.keys().map(String::as_str).chain(["max_cycle_count", "end_date", "discount_percentage", number]) {
+        let mut body = good.clone();
+        body["subscription"][place] = json!(number);
+        answers.push(world.post("subscription/payment", &body).await.1.to_string());
+    }
+    let card = json!({"card": good["card"]});
+    answers.push(world.post(&format!("subscription/{}/payment-method", ids[0]), &card).await.1.to_string());
+    let mut named = card.clone();
+    named["billing_address"] = json!({"address1": number});
+    answers.push(world.post(&format!("subscription/{}/payment-method", ids[0]), &named).await.1.to_string());
+    answers.push(world.post(&format!("subscription/{number}/pause"), &json!({number: number})).await.1.to_string());
+    answers.push(world.post("test/clock", &json!({"advance": number})).await.1.to_string());
+    answers.push(world.post("test/clock", &json!({"advance": "P15D"})).await.1.to_string());
+    for path in [
+        format!("subscription/{}", ids[0]),
+        format!("subscription/{number}"),
+        format!("subscription/list?cursor={number}&status={number}&limit={number}"),
+        "subscription/list".to_owned(),
+        "events".to_owned(),
+    ] {
+        answers.push(world.get(&path).await.1.to_string());
+    }
+    assert!(answers.iter().any(|text| text.contains("\"completed_payment_cycle\":3")), "it was renewed");
+    answers
 }
 
 /// The card in the payment page's form, where it belongs and where it does not, on a link that lacks everything.
