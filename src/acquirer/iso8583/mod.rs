@@ -2,9 +2,12 @@
 
 pub mod codec;
 pub mod dialect;
+mod ebcdic;
+mod field;
 pub mod frame;
 pub mod mask;
 pub mod message;
+mod tlv;
 
 use std::fmt;
 
