@@ -1,13 +1,19 @@
 //! A line to a bank's host that speaks ISO 8583. What differs between hosts is data: the dialect.
 
 pub mod codec;
+mod codes;
+mod compile;
 pub mod dialect;
 mod ebcdic;
 mod field;
 pub mod frame;
+pub mod hear;
 pub mod mask;
 pub mod message;
+pub mod speech;
+mod template;
 mod tlv;
+pub mod values;
 
 use std::fmt;
 
