@@ -22,6 +22,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 8, name: "wallets", sql: include_str!("../../migrations/0008_wallets.sql") },
     Migration { version: 9, name: "clocks", sql: include_str!("../../migrations/0009_clocks.sql") },
     Migration { version: 10, name: "subscriptions", sql: include_str!("../../migrations/0010_subscriptions.sql") },
+    Migration { version: 11, name: "routes", sql: include_str!("../../migrations/0011_routes.sql") },
 ];
 
 #[derive(Debug, PartialEq, Eq)]

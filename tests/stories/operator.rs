@@ -56,6 +56,8 @@ const OLDER: &str = "DROP INDEX transactions_by_parent; DROP INDEX transactions_
      DROP TABLE wallets; DROP TABLE wallet_version; DROP TABLE wallet_tokens; ALTER TABLE tokens DROP COLUMN device; \
      DROP TABLE subscriptions; DROP TABLE subscription_charges; DROP INDEX tokens_by_owner; \
      ALTER TABLE tokens DROP COLUMN owner; ALTER TABLE merchants DROP COLUMN retry_days; \
+     DROP TABLE routes; DROP TABLE traces; DROP INDEX attempts_by_stan; ALTER TABLE attempts DROP COLUMN route_id; \
+     ALTER TABLE attempts DROP COLUMN stan; ALTER TABLE attempts DROP COLUMN rrn; \
      DELETE FROM fuda_schema WHERE version > 1";
 
 /// What an earlier version left goes on: its unknown payment is reversed, its hold can be captured, its money is in the
@@ -133,7 +135,7 @@ pub async fn old_cards_are_erased(engine: Engine) {
 }
 
 /// The world's vault key as `FUDA_VAULT_KEY` takes it, and the file gone from beside the data.
-fn take_key_out(world: &World) -> String {
+pub fn take_key_out(world: &World) -> String {
     let file = world.folder.join("vault.key");
     let key = std::fs::read_to_string(&file).unwrap().trim().to_owned();
     std::fs::remove_file(&file).unwrap();
