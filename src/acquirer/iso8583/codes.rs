@@ -17,11 +17,11 @@ impl Codes {
     pub fn compile(table: &toml::Table, plain: bool) -> Result<Codes, String> {
         let mut named = Vec::with_capacity(table.len());
         for (text, code) in table {
-            let known = |code: &i64| {
-                response_codes::find(*code).is_some_and(|row| row.outcome != OutcomeClass::Refused)
-            };
+            let known =
+                |code: &i64| response_codes::find(*code).is_some_and(|row| row.outcome != OutcomeClass::Refused);
             let code = code.as_integer().filter(known);
-            let code = code.ok_or_else(|| format!("response_codes.{text}: not a number of the table of response codes"))?;
+            let code =
+                code.ok_or_else(|| format!("response_codes.{text}: not a number of the table of response codes"))?;
             named.push((text.clone(), code));
         }
         named.sort();
@@ -73,7 +73,10 @@ mod tests {
         for unknown in ["", "0", "000", "9", "09", "N8", "n7", "-1", "+1", "５１"] {
             assert_eq!(codes.read(unknown), None, "{unknown}");
         }
-        assert_eq!((codes.say(0), codes.say(835), codes.say(65)), (Some("00".into()), Some("N7".into()), Some("65".into())));
+        assert_eq!(
+            (codes.say(0), codes.say(835), codes.say(65)),
+            (Some("00".into()), Some("N7".into()), Some("65".into()))
+        );
         assert_eq!((codes.say(57), codes.say(5), codes.say(580)), (Some("57".into()), None, None));
     }
 

@@ -35,7 +35,8 @@ pub fn messages(tables: &toml::Table, common: &toml::Table, codec: &Codec) -> Re
             None => return Err(format!("messages.{name}: missing")),
         });
     }
-    let all: Vec<_> = KINDS.iter().zip(&found).filter_map(|(row, template)| Some((row.1, template.as_ref()?))).collect();
+    let all: Vec<_> =
+        KINDS.iter().zip(&found).filter_map(|(row, template)| Some((row.1, template.as_ref()?))).collect();
     for (position, (name, template)) in all.iter().enumerate() {
         if let Some((other, _)) = all[..position].iter().find(|(_, other)| !template.differs(other)) {
             return Err(format!("messages.{name}: a host could not tell it from messages.{other}"));
@@ -69,7 +70,8 @@ fn message(
         check(kind, &field, codec).map_err(wrong)?;
         fields.insert(at, field);
     }
-    let whole_and_parts = fields.keys().find(|(number, tag)| !tag.is_empty() && fields.contains_key(&(*number, String::new())));
+    let whole_and_parts =
+        fields.keys().find(|(number, tag)| !tag.is_empty() && fields.contains_key(&(*number, String::new())));
     if let Some((number, _)) = whole_and_parts {
         return Err(format!("messages.{name}.{number}: as a whole and in parts"));
     }
@@ -77,7 +79,8 @@ fn message(
 }
 
 fn mtis(value: Option<&toml::Value>) -> Result<Vec<Mti>, String> {
-    const WRONG: &str = "a list of one to three message types of requests, by try, such as [\"0400\", \"0420\", \"0421\"]";
+    const WRONG: &str =
+        "a list of one to three message types of requests, by try, such as [\"0400\", \"0420\", \"0421\"]";
     let list = value.and_then(toml::Value::as_array).filter(|list| (1..=3).contains(&list.len())).ok_or(WRONG)?;
     let request = |value: &toml::Value| Mti::parse(value.as_str()?.as_bytes()).filter(|mti| mti.answer().is_some());
     let mtis: Option<Vec<Mti>> = list.iter().map(request).collect();

@@ -10,6 +10,9 @@ pub mod frame;
 pub mod hear;
 pub mod mask;
 pub mod message;
+pub mod operation;
+#[cfg(test)]
+mod sample;
 pub mod speech;
 mod template;
 mod tlv;

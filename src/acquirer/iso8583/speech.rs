@@ -153,7 +153,8 @@ impl Speech {
         let network_transaction_id = match &answers.network_transaction_id {
             None => None,
             Some(key) => {
-                let place = compile::at(key).ok_or("answers.network_transaction_id: not a field, like 62 or \"48.63\"")?;
+                let place =
+                    compile::at(key).ok_or("answers.network_transaction_id: not a field, like 62 or \"48.63\"")?;
                 fits("answers.network_transaction_id", place.0, &place.1, "0")?;
                 Some(place)
             }
@@ -195,11 +196,8 @@ impl Speech {
         let said = |value: Option<&str>| value.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
         let network = self.network_transaction_id.as_ref();
         let network = network.and_then(|(field, tag)| std::str::from_utf8(answer.sub(*field, tag)?).ok());
-        let approval = Approval {
-            response_code,
-            auth_code: said(answer.text(AUTH_CODE)),
-            network_transaction_id: said(network),
-        };
+        let approval =
+            Approval { response_code, auth_code: said(answer.text(AUTH_CODE)), network_transaction_id: said(network) };
         Outcome::from_response(kind == Kind::Verify, approval)
     }
 
@@ -236,4 +234,153 @@ impl Speech {
 /// In one line, without the excerpt of a file that there is not.
 fn toml_words(error: &toml::de::Error) -> String {
     error.message().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dialect::GENERIC;
+    use super::super::message::Mti;
+    use super::super::sample::{ODD, generic, odd, shown, through, with};
+    use super::*;
+
+    fn message(mti: &str, fields: &[(u8, &str)]) -> Message {
+        let mut message = Message::new(Mti::parse(mti.as_bytes()).unwrap());
+        fields.iter().for_each(|(field, value)| message.set(*field, value.as_bytes()));
+        message
+    }
+
+    #[test]
+    fn kinds_know_their_place() {
+        for (position, (kind, name)) in KINDS.iter().enumerate() {
+            assert_eq!((*kind as usize, kind.name()), (position, *name));
+        }
+    }
+
+    #[test]
+    fn answers_are_outcomes() {
+        let speech = generic();
+        let outcome = |kind, code: &str| speech.outcome(kind, &message("0210", &[(39, code)]));
+        let mut answer = message("0210", &[(38, "A00001"), (39, "00")]);
+        answer.set_sub(48, "63", b"123456789012345");
+        assert_eq!(
+            speech.outcome(Kind::Purchase, &answer),
+            Outcome::Approved(Approval {
+                response_code: 0,
+                auth_code: Some("A00001".into()),
+                network_transaction_id: Some("123456789012345".into()),
+            })
+        );
+        let bare = Approval { response_code: 8, auth_code: None, network_transaction_id: None };
+        assert_eq!(outcome(Kind::Purchase, "08"), Outcome::Approved(bare));
+        assert_eq!(outcome(Kind::Purchase, "51"), Outcome::Declined { response_code: 51 });
+        assert_eq!(outcome(Kind::Purchase, "N7"), Outcome::Declined { response_code: 835 });
+        assert_eq!(outcome(Kind::Purchase, "1A"), Outcome::Declined { response_code: 65 });
+        assert_eq!(outcome(Kind::Purchase, "85"), Outcome::Declined { response_code: 85 });
+        assert!(matches!(outcome(Kind::Verify, "85"), Outcome::Approved(_)));
+        assert_eq!(outcome(Kind::Reverse, "25"), Outcome::Declined { response_code: 25 });
+        // What is no clear answer is none.
+        for code in ["10", "68", "94", "09", "ZY", "0", "", "n7", "5 "] {
+            assert!(matches!(outcome(Kind::Purchase, code), Outcome::Unknown { .. }), "{code}");
+        }
+        let why = "the host's answer has no code";
+        assert_eq!(speech.outcome(Kind::Purchase, &message("0210", &[])), Outcome::Unknown { why });
+        let odd = odd();
+        let outcome = |code: &str| odd.outcome(Kind::Purchase, &message("1210", &[(39, code)]));
+        assert_eq!(outcome("116"), Outcome::Declined { response_code: 51 });
+        assert!(matches!(outcome("051"), Outcome::Unknown { .. }));
+    }
+
+    #[test]
+    fn a_host_gives_back_what_names_the_request() {
+        let speech = generic();
+        let approved = |id: &str| {
+            let (auth_code, network_transaction_id) = (Some("A00001".to_owned()), Some(id.to_owned()));
+            Outcome::Approved(Approval { response_code: 0, auth_code, network_transaction_id })
+        };
+        let mut request =
+            message("0201", &[(2, "4000000000001091"), (4, "1000"), (11, "000001"), (14, "3103"), (41, "T1")]);
+        request.set_sub(48, "92", b"123");
+        let answer = through(GENERIC.1, &speech.answer(&request, &approved("123")).unwrap());
+        insta::assert_snapshot!(shown(&answer), @"");
+        assert_eq!(speech.outcome(Kind::Purchase, &answer), approved("123"));
+        let declined = Outcome::Declined { response_code: 580 };
+        let answer = speech.answer(&request, &declined).unwrap();
+        assert_eq!((answer.text(39), answer.get(38)), (Some("G4"), None));
+        assert_eq!(speech.outcome(Kind::Purchase, &answer), declined);
+        // What does not fit is left out; what cannot be said is not said.
+        let answer = speech.answer(&request, &approved(&"1".repeat(100))).unwrap();
+        assert_eq!((answer.text(39), answer.sub(48, "63")), (Some("00"), None));
+        for silent in
+            [Outcome::Unknown { why: "" }, Outcome::NotSent { why: "" }, Outcome::Declined { response_code: 700 }]
+        {
+            assert!(speech.answer(&request, &silent).is_none());
+        }
+        assert!(speech.answer(&message("0210", &[]), &declined).is_none());
+        // Network management.
+        let request = message("0800", &[(7, "0102030405"), (11, "000001"), (70, "301")]);
+        let done = Outcome::Approved(Approval { response_code: 0, auth_code: None, network_transaction_id: None });
+        assert_eq!(shown(&speech.answer(&request, &done).unwrap()), "0810\n7 0102030405\n11 000001\n39 00\n70 301");
+    }
+
+    /// All that the sandbox's cards may be answered with, in both dialects.
+    #[test]
+    fn every_code_of_the_sandbox_can_be_said() {
+        for (speech, mti) in [(generic(), "0100"), (odd(), "1100")] {
+            for response_code in [5, 12, 25, 41, 43, 51, 54, 65, 79, 96, 580] {
+                let declined = Outcome::Declined { response_code };
+                let answer = speech.answer(&message(mti, &[]), &declined).unwrap();
+                assert_eq!(speech.outcome(Kind::Authorize, &answer), declined);
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_key() {
+        let wrong = |text: &str, from: &str, to: &str| with(text, from, to).map(|_| ()).unwrap_err();
+        for (from, to, told) in [
+            ("[messages.void]", "[messages.voids]", "messages.voids: there is no such message"),
+            ("[messages.void]\nmti", "[abc.void]\nmti", "unknown field `abc`"),
+            ("4 = \"$amount\"", "4 = \"$amounts\"", "common.4: there is no variable $amounts"),
+            ("4 = \"$amount\"", "4 = \"$\"", "common.4: there is no variable $"),
+            ("4 = \"$amount\"", "4 = \"${amount\"", "common.4: a brace is not closed"),
+            ("4 = \"$amount\"", "4 = \"$entry\"", "common.4: $entry is a word to choose by, not to send"),
+            ("4 = \"$amount\"", "4 = 1", "common.4: a text, or a choice"),
+            ("4 = \"$amount\"", "04 = \"$amount\"", "common.04: not a field"),
+            ("4 = \"$amount\"", "129 = \"$amount\"", "common.129: not a field"),
+            ("4 = \"$amount\"", "65 = \"$amount\"", "common.65: not in the dialect"),
+            ("4 = \"$amount\"", "11 = \"$amount\"", "duplicate key"),
+            ("11 = \"$stan\"", "11 = \"$amount\"", "common.11: longer than 6 digits"),
+            ("3 = \"000000\"", "3 = \"00000A\"", "common.3: not digits alone"),
+            ("3 = \"200000\"", "3 = \"2000000\"", "messages.refund.3: longer than 6 digits"),
+            ("\"48.92\" = \"$cvc\"", "\"48.921\" = \"$cvc\"", "common.48.921: sub-element 921"),
+            ("\"48.92\" = \"$cvc\"", "48 = \"$cvc\"", "common.48: is made of sub-elements"),
+            ("\"48.92\" = \"$cvc\"", "\"4.1\" = \"$cvc\"", "common.4.1: has no sub-elements"),
+            (
+                "ecommerce = \"812\"",
+                "commerce = \"812\"",
+                "common.22: commerce is no word of entry: ecommerce, stored, device",
+            ),
+            ("by = \"entry\"", "by = \"amount\"", "common.22: nothing can be chosen by that"),
+            ("25 = \"51\"", "90 = \"$original\"", "messages.verify.90: this message has no original"),
+            ("95 = \"$replacement\"", "", "messages.release: a host could not tell it from messages.reverse"),
+            ("3 = \"020000\"", "3 = \"200000\"", "messages.void: a host could not tell it from messages.refund"),
+            ("[\"0220\", \"0221\"]", "[]", "messages.capture.mti: a list of one to three"),
+            ("[\"0220\", \"0221\"]", "[\"0230\"]", "messages.capture.mti: a list of one to three"),
+            ("[\"0220\", \"0221\"]", "[\"0220\", \"0220\"]", "messages.capture.mti: a list of one to three"),
+            ("[\"0220\", \"0221\"]", "[\"1220\"]", "messages.capture.mti: of another version"),
+            ("N7 = 835", "N7 = 834", "response_codes.N7: not a number of the table"),
+            ("N7 = 835", "N77 = 835", "response_codes.N77: longer than 2 characters"),
+            ("plain_codes = true", "plain = true", "answers: unknown field `plain`"),
+            ("echo = [2,", "echo = [1,", "answers.echo: 1: not in the dialect"),
+            ("= \"48.63\"", "= \"48\"", "answers.network_transaction_id: is made of sub-elements"),
+            ("refund = \"repeat\"", "refund = \"inquire\"", "abilities: unknown variant `inquire`"),
+            ("refund = \"repeat\"", "", "abilities: missing field `refund`"),
+        ] {
+            let error = wrong(GENERIC.1, from, to);
+            assert!(error.contains(told), "{to}: {error}");
+        }
+        assert!(wrong(ODD, "[messages.release]", "[messages.reverse]").contains("duplicate key"));
+        let releases = with(GENERIC.1, "releases_remainder = false", "releases_remainder = true");
+        assert!(releases.is_ok_and(|speech| speech.habits.releases_remainder && speech.speaks(Kind::Release)));
+    }
 }
