@@ -321,8 +321,54 @@ mod tests {
             authentication: Some(&proof),
             ..ask(named(&trace, &acceptor, 0), &pan, money(4_999, "USD"))
         };
-        insta::assert_snapshot!(shown(&said(&generic(), GENERIC.1, &Operation::Purchase(ask))), @"");
-        insta::assert_snapshot!(shown(&said(&odd(), ODD, &Operation::Purchase(ask))), @"");
+        insta::assert_snapshot!(shown(&said(&generic(), GENERIC.1, &Operation::Purchase(ask))), @r"
+        0200
+        2 4000000000001091
+        3 000000
+        4 000000004999
+        7 0102030406
+        11 000001
+        12 120406
+        13 0102
+        14 3103
+        18 5732
+        22 812
+        25 59
+        32 12345678
+        37 000000600001
+        41 TERM0001
+        42 SHOP00000000001
+        43 FUDA SHOP              TOKYO          JP
+        48.42 05
+        48.43 AAABBBCCCDDDEEEFFFGGGHHHIII=
+        48.66 f3a1c2d4-0000-4000-8000-0123456789ab2.2.0
+        48.92 123
+        49 840
+        ");
+        insta::assert_snapshot!(shown(&said(&odd(), ODD, &Operation::Purchase(ask))), @r"
+        1200
+        2 4000000000001091
+        3 000000
+        4 000000004999
+        7 0102030406
+        11 000001
+        12 260102120406
+        14 3103
+        22 600550S00110
+        24 200
+        26 5732
+        32 12345678
+        37 000000600001
+        41 TERM0001
+        42 SHOP00000000001
+        43 FUDA SHOP              TOKYO          JP
+        48.001 CVC=123;
+        48.003 C
+        48.004 05AAABBBCCCDDDEEEFFFGGGHHHIII=
+        48.005 2.2.0/f3a1c2d4-0000-4000-8000-0123456789ab
+        49 840
+        72 0198a0de-0000-7000-8000-000000000001
+        ");
     }
 
     #[test]
@@ -332,8 +378,51 @@ mod tests {
             stored_credential: Some(stored(Initiator::Merchant, Reason::Recurring, Some("123456789012345"))),
             ..ask(named(&trace, &acceptor, 0), &pan, money(12_345, "KWD"))
         };
-        insta::assert_snapshot!(shown(&said(&generic(), GENERIC.1, &Operation::Purchase(ask))), @"");
-        insta::assert_snapshot!(shown(&said(&odd(), ODD, &Operation::Purchase(ask))), @"");
+        insta::assert_snapshot!(shown(&said(&generic(), GENERIC.1, &Operation::Purchase(ask))), @r"
+        0200
+        2 4000000000001091
+        3 000000
+        4 000000012345
+        7 0102030407
+        11 000002
+        12 120407
+        13 0102
+        14 3103
+        18 5732
+        22 102
+        25 59
+        32 12345678
+        37 000000600002
+        41 TERM0001
+        42 SHOP00000000001
+        43 FUDA SHOP              TOKYO          JP
+        48.22 M103
+        48.63 123456789012345
+        49 414
+        ");
+        insta::assert_snapshot!(shown(&said(&odd(), ODD, &Operation::Purchase(ask))), @r"
+        1200
+        2 4000000000001091
+        3 000000
+        4 000000012345
+        7 0102030407
+        11 000002
+        12 260102120407
+        14 3103
+        22 600510100110
+        24 200
+        26 5732
+        32 12345678
+        37 000000600002
+        41 TERM0001
+        42 SHOP00000000001
+        43 FUDA SHOP              TOKYO          JP
+        48.002 2
+        48.003 R
+        49 414
+        62 123456789012345
+        72 0198a0de-0000-7000-8000-000000000001
+        ");
     }
 
     #[test]
@@ -344,10 +433,52 @@ mod tests {
             stored_credential: Some(stored(Initiator::Customer, Reason::Unscheduled, Some("123456789012345"))),
             ..ask
         };
-        insta::assert_snapshot!(shown(&said(&generic(), GENERIC.1, &Operation::Authorize(token))), @"");
+        insta::assert_snapshot!(shown(&said(&generic(), GENERIC.1, &Operation::Authorize(token))), @r"
+        0100
+        2 4000000000001091
+        3 000000
+        4 000000001000
+        7 0102030408
+        11 000003
+        12 120408
+        13 0102
+        14 3103
+        18 5732
+        22 102
+        25 59
+        32 12345678
+        37 000000600003
+        41 TERM0001
+        42 SHOP00000000001
+        43 FUDA SHOP              TOKYO          JP
+        48.22 C101
+        48.63 123456789012345
+        49 392
+        ");
         let cryptogram = Cryptogram::parse("AgAAAAAAAIR8CQrXcIhbQAAAAAA=").unwrap();
         let device = Ask { device: Some(Device { cryptogram: &cryptogram, eci: Some("07") }), ..ask };
-        insta::assert_snapshot!(shown(&said(&generic(), GENERIC.1, &Operation::Authorize(device))), @"");
+        insta::assert_snapshot!(shown(&said(&generic(), GENERIC.1, &Operation::Authorize(device))), @r"
+        0100
+        2 4000000000001091
+        3 000000
+        4 000000001000
+        7 0102030408
+        11 000003
+        12 120408
+        13 0102
+        14 3103
+        18 5732
+        22 092
+        25 59
+        32 12345678
+        37 000000600003
+        41 TERM0001
+        42 SHOP00000000001
+        43 FUDA SHOP              TOKYO          JP
+        48.42 07
+        48.43 AgAAAAAAAIR8CQrXcIhbQAAAAAA=
+        49 392
+        ");
     }
 
     #[test]
@@ -356,8 +487,45 @@ mod tests {
         let acceptor = Acceptor::parse("T1", "S1", None, None).unwrap();
         let first = StoredCredential { from_vault: false, ..stored(Initiator::Customer, Reason::Recurring, None) };
         let ask = Ask { stored_credential: Some(first), ..ask(named(&trace, &acceptor, 0), &pan, money(0, "JPY")) };
-        insta::assert_snapshot!(shown(&said(&generic(), GENERIC.1, &Operation::Verify(ask))), @"");
-        insta::assert_snapshot!(shown(&said(&odd(), ODD, &Operation::Verify(ask))), @"");
+        insta::assert_snapshot!(shown(&said(&generic(), GENERIC.1, &Operation::Verify(ask))), @r"
+        0100
+        2 4000000000001091
+        3 000000
+        4 000000000000
+        7 0102030409
+        11 000004
+        12 120409
+        13 0102
+        14 3103
+        22 812
+        25 51
+        32 12345678
+        37 000000600004
+        41 T1
+        42 S1
+        48.22 C103
+        49 392
+        ");
+        insta::assert_snapshot!(shown(&said(&odd(), ODD, &Operation::Verify(ask))), @r"
+        1100
+        2 4000000000001091
+        3 000000
+        4 000000000000
+        7 0102030409
+        11 000004
+        12 260102120409
+        14 3103
+        22 600550S00110
+        24 108
+        32 12345678
+        37 000000600004
+        41 T1
+        42 S1
+        48.002 1
+        48.003 C
+        49 392
+        72 0198a0de-0000-7000-8000-000000000001
+        ");
     }
 
     #[test]
@@ -372,7 +540,28 @@ mod tests {
         let mut said = |speech: &Speech, text: &str, operation| shown(&said(speech, text, &operation));
         let speech = generic();
         let mut first = |operation| said(&speech, GENERIC.1, operation);
-        insta::assert_snapshot!(first(Operation::Capture(follow(Asked::Authorization, 0))), @"");
+        insta::assert_snapshot!(first(Operation::Capture(follow(Asked::Authorization, 0))), @r"
+        0220
+        2 4000000000001091
+        3 000000
+        4 000000000600
+        7 0102030411
+        11 000006
+        12 120411
+        13 0102
+        14 3103
+        18 5732
+        25 59
+        32 12345678
+        37 000000600006
+        38 A00001
+        41 TERM0001
+        42 SHOP00000000001
+        43 FUDA SHOP              TOKYO          JP
+        48.63 123456789012345
+        49 392
+        90 010000000501020304100001234567800000000000
+        ");
         let repeats = [1, 2].map(|tries| first(Operation::Capture(follow(Asked::Authorization, tries))));
         assert_eq!(
             repeats,
@@ -380,10 +569,94 @@ mod tests {
                 first(Operation::Capture(follow(Asked::Authorization, tries))).replacen("0220", "0221", 1)
             })
         );
-        insta::assert_snapshot!(first(Operation::Refund(follow(Asked::Capture, 0))), @"");
-        insta::assert_snapshot!(first(Operation::Void(follow(Asked::Authorization, 1))), @"");
-        insta::assert_snapshot!(first(Operation::Release(follow(Asked::Authorization, 0))), @"");
-        insta::assert_snapshot!(said(&odd(), ODD, Operation::Release(follow(Asked::Authorization, 0))), @"");
+        insta::assert_snapshot!(first(Operation::Refund(follow(Asked::Capture, 0))), @r"
+        0200
+        2 4000000000001091
+        3 200000
+        4 000000000600
+        7 0102030411
+        11 000006
+        12 120411
+        13 0102
+        14 3103
+        18 5732
+        25 59
+        32 12345678
+        37 000000600006
+        38 A00001
+        41 TERM0001
+        42 SHOP00000000001
+        43 FUDA SHOP              TOKYO          JP
+        48.63 123456789012345
+        49 392
+        90 022000000501020304100001234567800000000000
+        ");
+        insta::assert_snapshot!(first(Operation::Void(follow(Asked::Authorization, 1))), @r"
+        0201
+        2 4000000000001091
+        3 020000
+        4 000000000600
+        7 0102030411
+        11 000006
+        12 120411
+        13 0102
+        14 3103
+        18 5732
+        25 59
+        32 12345678
+        37 000000600006
+        38 A00001
+        41 TERM0001
+        42 SHOP00000000001
+        43 FUDA SHOP              TOKYO          JP
+        48.63 123456789012345
+        49 392
+        90 010000000501020304100001234567800000000000
+        ");
+        insta::assert_snapshot!(first(Operation::Release(follow(Asked::Authorization, 0))), @r"
+        0420
+        3 000000
+        4 000000001000
+        7 0102030411
+        11 000006
+        12 120411
+        13 0102
+        18 5732
+        25 59
+        32 12345678
+        37 000000600005
+        38 A00001
+        41 TERM0001
+        42 SHOP00000000001
+        43 FUDA SHOP              TOKYO          JP
+        48.63 123456789012345
+        49 392
+        90 010000000501020304100001234567800000000000
+        95 000000000400000000000000000000000000000000
+        ");
+        insta::assert_snapshot!(said(&odd(), ODD, Operation::Release(follow(Asked::Authorization, 0))), @r"
+        1420
+        2 4000000000001091
+        3 000000
+        4 000000000400
+        7 0102030411
+        11 000006
+        12 260102120411
+        14 3103
+        24 401
+        25 4000
+        26 5732
+        30 000000001000000000000000
+        32 12345678
+        37 000000600006
+        41 TERM0001
+        42 SHOP00000000001
+        43 FUDA SHOP              TOKYO          JP
+        49 392
+        56 1100000005260102120410
+        62 123456789012345
+        72 0198a0de-0000-7000-8000-000000000002
+        ");
     }
 
     #[test]
@@ -394,10 +667,50 @@ mod tests {
             Operation::Reverse(Reversal { named: named(&trace, &acceptor, tries), original })
         };
         let speech = generic();
-        insta::assert_snapshot!(shown(&said(&speech, GENERIC.1, &reverse(0))), @"");
+        insta::assert_snapshot!(shown(&said(&speech, GENERIC.1, &reverse(0))), @r"
+        0400
+        2 4000000000001091
+        3 000000
+        4 000000001000
+        7 0102030413
+        11 000008
+        12 120413
+        13 0102
+        14 3103
+        18 5732
+        25 59
+        32 12345678
+        37 000000600007
+        41 TERM0001
+        42 SHOP00000000001
+        43 FUDA SHOP              TOKYO          JP
+        48.63 123456789012345
+        49 392
+        90 020000000701020304120001234567800000000000
+        ");
         let mtis = [0, 1, 2, 3, u32::MAX].map(|tries| said(&speech, GENERIC.1, &reverse(tries)).mti());
         assert_eq!(mtis.map(|mti| mti.to_string()), ["0400", "0420", "0421", "0421", "0421"]);
-        insta::assert_snapshot!(shown(&said(&odd(), ODD, &reverse(1))), @"");
+        insta::assert_snapshot!(shown(&said(&odd(), ODD, &reverse(1))), @r"
+        1421
+        2 4000000000001091
+        3 000000
+        4 000000001000
+        7 0102030413
+        11 000008
+        12 260102120413
+        14 3103
+        24 400
+        25 4021
+        26 5732
+        32 12345678
+        37 000000600007
+        41 TERM0001
+        42 SHOP00000000001
+        43 FUDA SHOP              TOKYO          JP
+        49 392
+        56 1200000007260102120412
+        62 123456789012345
+        ");
     }
 
     #[test]
@@ -405,9 +718,9 @@ mod tests {
         let (mut scratch, home, speech) = (Scratch::default(), home(), generic());
         let values = managing(999_999, THEN, &home, &mut scratch).unwrap();
         let mut told = |kind| shown(&through(GENERIC.1, &speech.say(kind, 0, &values).unwrap())).replace('\n', " ");
-        insta::assert_snapshot!(told(Kind::SignOn), @"");
-        insta::assert_snapshot!(told(Kind::Echo), @"");
-        insta::assert_snapshot!(told(Kind::SignOff), @"");
+        insta::assert_snapshot!(told(Kind::SignOn), @"0800 7 0102030405 11 999999 32 12345678 70 001");
+        insta::assert_snapshot!(told(Kind::Echo), @"0800 7 0102030405 11 999999 32 12345678 70 301");
+        insta::assert_snapshot!(told(Kind::SignOff), @"0800 7 0102030405 11 999999 32 12345678 70 002");
         assert!(!odd().speaks(Kind::Echo) && odd().say(Kind::Echo, 0, &values).is_err());
     }
 
