@@ -2,6 +2,7 @@
 //! starts.
 
 pub mod faults;
+pub mod iso8583;
 pub mod sandbox;
 pub mod updater;
 

@@ -1,0 +1,32 @@
+//! A line to a bank's host that speaks ISO 8583. What differs between hosts is data: the dialect.
+
+pub mod codec;
+pub mod dialect;
+pub mod frame;
+pub mod mask;
+pub mod message;
+
+use std::fmt;
+
+/// What is wrong with a message, for the log: the field and our own words, never a value of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// 2 to 128; `None` for what is no field: the length in front, the message type, the bitmap.
+    pub field: Option<u8>,
+    pub why: String,
+}
+
+impl Wrong {
+    pub fn new(field: impl Into<Option<u8>>, why: impl Into<String>) -> Wrong {
+        Wrong { field: field.into(), why: why.into() }
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.field {
+            Some(field) => write!(f, "field {field}: {}", self.why),
+            None => f.write_str(&self.why),
+        }
+    }
+}
