@@ -1,10 +1,16 @@
 //! A line to a bank's host that speaks ISO 8583. What differs between hosts is data: the dialect.
 
 pub mod codec;
+pub mod config;
+mod connection;
+pub mod dial;
 pub mod dialect;
 pub mod frame;
+pub mod link;
 pub mod mask;
 pub mod message;
+pub mod pending;
+// pub mod traces;
 
 use std::fmt;
 
