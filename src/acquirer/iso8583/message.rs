@@ -179,9 +179,24 @@ impl Message {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(tag.as_bytes());
         self.bytes.extend_from_slice(value);
-        let span = Span { field, start, value: start + tag.len(), end: self.bytes.len() };
+        self.close(Span { field, start, value: start + tag.len(), end: self.bytes.len() });
+    }
+
+    /// The same of a whole field, whose value `write` appends with [`room`].
+    pub(super) fn add_from<E>(
+        &mut self,
+        field: u8,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.bytes.len();
+        write(&mut self.bytes)?;
+        self.close(Span { field, start, value: start, end: self.bytes.len() });
+        Ok(())
+    }
+
+    fn close(&mut self, span: Span) {
         let at = match self.spans.last() {
-            Some(last) if last.field > field => self.spans.partition_point(|other| other.field <= field),
+            Some(last) if last.field > span.field => self.spans.partition_point(|other| other.field <= span.field),
             _ => self.spans.len(),
         };
         self.spans.insert(at, span);
@@ -217,5 +232,101 @@ impl Message {
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?}", self.mti, self.fields().collect::<Vec<u8>>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mti(text: &str) -> Mti {
+        Mti::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn answers_follow_their_requests() {
+        for (request, answer) in [
+            ("0100", "0110"),
+            ("0200", "0210"),
+            ("0201", "0210"),
+            ("0220", "0230"),
+            ("0221", "0230"),
+            ("0400", "0410"),
+            ("0420", "0430"),
+            ("0421", "0430"),
+            ("0800", "0810"),
+            ("1423", "1432"),
+        ] {
+            assert_eq!(mti(request).answer(), Some(mti(answer)), "{request}");
+            assert!(mti(answer).answers(mti(request)), "{request}");
+        }
+        assert!(mti("0431").answers(mti("0421")));
+        for wrong in ["0431", "0410", "0420", "0421", "1430", "0230", "0439"] {
+            assert!(!mti(wrong).answers(mti("0420")), "{wrong}");
+        }
+        for silent in ["0110", "0430", "0140", "0190"] {
+            assert_eq!(mti(silent).answer(), None, "{silent}");
+        }
+        for bad in ["", "010", "01000", "01x0", "０１"] {
+            assert!(Mti::parse(bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn fields_are_set_in_any_order() {
+        let mut message = Message::new(mti("0100"));
+        message.set(41, b"TERM");
+        message.set(3, b"000000");
+        message.set_sub(48, "92", b"123");
+        message.set_sub(48, "42", b"212");
+        message.set(128, b"12345678");
+        message.set(4, b"1000");
+        message.set(41, b"TERMINAL");
+        message.set(4, b"1");
+        message.set_sub(48, "92", b"9");
+        let parts: Vec<(u8, &str, &[u8])> = message.parts().collect();
+        let wanted: Vec<(u8, &str, &[u8])> = vec![
+            (3, "", b"000000"),
+            (4, "", b"1"),
+            (41, "", b"TERMINAL"),
+            (48, "92", b"9"),
+            (48, "42", b"212"),
+            (128, "", b"12345678"),
+        ];
+        assert_eq!(parts, wanted);
+        assert_eq!(message.fields().collect::<Vec<u8>>(), [3, 4, 41, 48, 128]);
+        assert_eq!((message.get(48), message.sub(48, "42"), message.sub(48, "1")), (None, Some(&b"212"[..]), None));
+        assert_eq!((message.text(41), message.text(5)), (Some("TERMINAL"), None));
+        message.set(48, b"whole");
+        assert_eq!((message.get(48), message.sub(48, "42")), (Some(&b"whole"[..]), None));
+        message.set_sub(48, "42", b"210");
+        assert_eq!((message.get(48), message.sub(48, "42")), (None, Some(&b"210"[..])));
+        message.remove(48);
+        message.remove(3);
+        assert_eq!(message.fields().collect::<Vec<u8>>(), [4, 41, 128]);
+        assert_eq!(message.get(128), Some(&b"12345678"[..]));
+        // No value of it.
+        assert_eq!(format!("{message:?}"), "0100 [4, 41, 128]");
+    }
+
+    proptest::proptest! {
+        /// The same as a map would do, however often a value is set again.
+        #[test]
+        fn a_message_is_a_map(
+            sets in proptest::collection::vec((0_u8..8, 0_u8..4, proptest::collection::vec(0_u8..=255, 0..40)), 0..200),
+        ) {
+            let mut message = Message::new(mti("0200"));
+            let mut map = std::collections::BTreeMap::new();
+            for (field, tag, value) in sets {
+                let tag = ["", "1", "22", ""][usize::from(tag)];
+                map.retain(|(other, kept): &(u8, &str), _| *other != field || (kept.is_empty() == tag.is_empty()));
+                map.insert((field, tag), value.clone());
+                message.set_sub(field, tag, &value);
+            }
+            let mut parts: Vec<(u8, &str, Vec<u8>)> = message.parts().map(|part| (part.0, part.1, part.2.to_vec())).collect();
+            parts.sort();
+            let wanted: Vec<(u8, &str, Vec<u8>)> = map.into_iter().map(|((field, tag), value)| (field, tag, value)).collect();
+            proptest::prop_assert_eq!(parts, wanted);
+        }
     }
 }

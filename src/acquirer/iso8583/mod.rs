@@ -5,12 +5,15 @@ pub mod config;
 mod connection;
 pub mod dial;
 pub mod dialect;
+mod ebcdic;
+mod field;
 pub mod frame;
 pub mod link;
 pub mod mask;
 pub mod message;
 pub mod pending;
-// pub mod traces;
+mod tlv;
+pub mod traces;
 
 use std::fmt;
 
