@@ -29,6 +29,7 @@ pub mod webhook;
 // The only code that knows which engine is running.
 pub mod db;
 // The vocabulary: values, parsing, arithmetic. No I/O, no async.
+pub mod acceptor;
 pub mod address;
 pub mod card;
 pub mod clock;

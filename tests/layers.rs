@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 /// The lower the rank, the deeper the layer; a module imports its own rank's modules only where the list says so.
-const RANKS: [(&str, u32); 37] = [
+const RANKS: [(&str, u32); 38] = [
+    ("acceptor", 0),
     ("address", 0),
     ("card", 0),
     ("clock", 0),

@@ -9,6 +9,7 @@ mod keys;
 mod look;
 mod reconcile;
 mod retries;
+mod routes;
 mod rules;
 mod serve;
 mod store;
@@ -50,6 +51,9 @@ enum Command {
     /// Add, list, remove and try risk rules
     #[command(subcommand)]
     Rule(rules::RuleCommand),
+    /// Say by which acquirer a merchant's payments go
+    #[command(subcommand)]
+    Route(routes::RouteCommand),
     /// Import and look up what a card number's first digits tell
     #[command(subcommand)]
     Bin(bins::BinCommand),
@@ -110,6 +114,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         Some(Command::Merchant(command)) => keys::merchant(&config, command).await,
         Some(Command::Key(command)) => keys::key(&config, command).await,
         Some(Command::Rule(command)) => rules::rule(&config, command).await,
+        Some(Command::Route(command)) => routes::route(&config, command).await,
         Some(Command::Bin(command)) => bins::bin(&config, command).await,
         Some(Command::Wallet(command)) => wallets::wallet(&config, command).await,
         Some(Command::Transactions(args)) => books::transactions(&config, args).await,

@@ -6,10 +6,12 @@ pub mod look;
 mod merchant;
 mod policy;
 mod retries;
+mod routes;
 
 pub use merchant::{HOLD_MS, Merchant, MerchantSpec, NewMerchant};
 pub use policy::{ThreeDs, Unavailable, When};
 pub use retries::RetryDays;
+pub use routes::{Added, Rank, Route, RouteSpec};
 
 use crate::audit::Deed;
 use crate::clock::Clock;
@@ -53,6 +55,7 @@ struct Snapshot {
     any_live: bool,
     /// The entities with a test clock.
     clocks: HashSet<EntityId>,
+    routes: routes::Routes,
 }
 
 #[derive(Clone)]
@@ -121,6 +124,7 @@ impl Directory {
             )
             .await?;
         next.clocks = self.clocks().await?;
+        next.routes = self.standing_routes().await?;
         let before = self.snapshot();
         for row in keys {
             let caller = Caller { entity: entity(&row, 0)?, live: row.bool(1)? };

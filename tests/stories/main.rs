@@ -30,6 +30,7 @@ mod renewals_raced;
 mod renewals_told;
 mod retries;
 mod risk;
+mod routes;
 mod rules;
 mod schema;
 mod secrets;
@@ -134,6 +135,10 @@ fn of_later() -> Vec<(&'static str, Story)> {
     stories![
         worker::many_jobs_due_at_once,
         retries::a_merchants_days,
+        routes::made_listed_and_ended,
+        routes::that_cannot_be,
+        routes::of_a_mode,
+        routes::made_by_many_at_once,
         subscriptions_by_hand::are_listed_and_shown,
         subscriptions_by_hand::that_cannot_be_shown,
         subscriptions_by_hand::are_cancelled,

@@ -135,7 +135,7 @@ pub async fn old_cards_are_erased(engine: Engine) {
 }
 
 /// The world's vault key as `FUDA_VAULT_KEY` takes it, and the file gone from beside the data.
-fn take_key_out(world: &World) -> String {
+pub fn take_key_out(world: &World) -> String {
     let file = world.folder.join("vault.key");
     let key = std::fs::read_to_string(&file).unwrap().trim().to_owned();
     std::fs::remove_file(&file).unwrap();
