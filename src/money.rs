@@ -20,7 +20,12 @@ impl Currency {
 
     /// ISO 4217 numeric, three digits: `392`.
     pub fn number(self) -> String {
-        format!("{:03}", self.0.numeric())
+        format!("{:03}", self.numeric())
+    }
+
+    /// The same as a number.
+    pub fn numeric(self) -> u16 {
+        self.0.numeric()
     }
 
     /// By its three digits.

@@ -81,6 +81,24 @@ impl Codec {
         }
     }
 
+    /// Whether the dialect has the field, and the value fits it. An empty tag is the whole field.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn fits(&self, field: u8, tag: &str, value: &[u8]) -> Result<(), Wrong> {
+        let layout = self.layout(field)?;
+        let fits = match (layout.elements, tag) {
+            (None, "") => layout.fits(value).map(drop),
+            (None, _) => Err("has no sub-elements".to_owned()),
+            (Some(_), "") => Err("is made of sub-elements".to_owned()),
+            (Some(elements), tag) => {
+                let mut whole = Zeroizing::new(Vec::new());
+                elements.put(tag, value, &mut whole).and_then(|()| layout.fits(&whole)).map(drop)
+            }
+        };
+        fits.map_err(|why| Wrong::new(field, why))
+    }
+
     fn put(&self, message: &Message, out: &mut Vec<u8>) -> Result<(), Wrong> {
         let mut present = 0;
         for field in message.fields() {

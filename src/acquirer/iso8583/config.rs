@@ -1,5 +1,7 @@
 //! The acquirers file: which hosts there are, where, and what was agreed with them. How each is spoken to, its dialect says.
 
+use super::dialect::GENERIC;
+use crate::acceptor::SANDBOX;
 use crate::error::Error;
 use crate::tls::Peer;
 use jiff::tz::TimeZone;
@@ -13,9 +15,6 @@ const WIDEST_WINDOW: usize = 10_000;
 
 /// The longest that an answer may be waited for, milliseconds: payments hold a connection of a caller's that long.
 const LONGEST_DEADLINE_MS: u64 = 45_000;
-
-/// The longest that a host may be late, milliseconds: a day.
-const GREATEST_LATENESS_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// `[acquirers.NAME]`, as it stands there.
 #[derive(Debug, Deserialize)]
@@ -43,8 +42,6 @@ pub struct Settings {
     /// After how many seconds of silence the host is asked for an echo; 0: never.
     #[serde(default = "minute")]
     pub echo_s: u64,
-    #[serde(default)]
-    pub echoes: Echoes,
     #[serde(default)]
     pub deadlines: Deadlines,
 }
@@ -76,25 +73,7 @@ pub struct Tls {
     pub key: Option<PathBuf>,
 }
 
-/// Which fields of a request stand in its answer as they were. What a host fills in by itself cannot tell whose answer it is.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Echoes {
-    /// Field 41.
-    pub terminal: bool,
-    /// Field 7.
-    pub time: bool,
-    /// Field 37.
-    pub rrn: bool,
-}
-
-impl Default for Echoes {
-    fn default() -> Echoes {
-        Echoes { terminal: true, time: true, rrn: true }
-    }
-}
-
-/// How long an answer is waited for, milliseconds, and how late the host may still act on a message.
+/// How long an answer is waited for, milliseconds.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Deadlines {
@@ -104,12 +83,11 @@ pub struct Deadlines {
     pub follow_ms: u64,
     /// Of reversals.
     pub reversal_ms: u64,
-    pub greatest_lateness_ms: i64,
 }
 
 impl Default for Deadlines {
     fn default() -> Deadlines {
-        Deadlines { charge_ms: 20_000, follow_ms: 20_000, reversal_ms: 20_000, greatest_lateness_ms: 10 * 60 * 1000 }
+        Deadlines { charge_ms: 20_000, follow_ms: 20_000, reversal_ms: 20_000 }
     }
 }
 
@@ -163,8 +141,8 @@ fn check_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.len() > 32 || !name.chars().all(fits) {
         return Err(format!("acquirers.{name}: a name is 1 to 32 of a-z, 0-9 and -"));
     }
-    if name == "sandbox" {
-        return Err("acquirers.sandbox: this name is the built-in sandbox's".to_owned());
+    if name == SANDBOX {
+        return Err(format!("acquirers.{SANDBOX}: this name is the built-in sandbox's"));
     }
     Ok(())
 }
@@ -179,7 +157,10 @@ impl Settings {
         if self.host().is_none() {
             return Err("address: host:port, such as host.example:5000 or [2001:db8::1]:5000".to_owned());
         }
-        if self.institution.as_ref().is_some_and(|id| !(1..=11).contains(&id.len()) || !id.bytes().all(|c| c.is_ascii_digit()))
+        if self
+            .institution
+            .as_ref()
+            .is_some_and(|id| !(1..=11).contains(&id.len()) || !id.bytes().all(|c| c.is_ascii_digit()))
         {
             return Err("institution: up to 11 digits".to_owned());
         }
@@ -190,14 +171,14 @@ impl Settings {
             return Err("tls: certificate and key go together".to_owned());
         }
         let deadlines = &self.deadlines;
-        for (key, ms) in [("charge_ms", deadlines.charge_ms), ("follow_ms", deadlines.follow_ms), ("reversal_ms", deadlines.reversal_ms)]
-        {
+        for (key, ms) in [
+            ("charge_ms", deadlines.charge_ms),
+            ("follow_ms", deadlines.follow_ms),
+            ("reversal_ms", deadlines.reversal_ms),
+        ] {
             if !(1..=LONGEST_DEADLINE_MS).contains(&ms) {
                 return Err(format!("deadlines.{key}: 1 to {LONGEST_DEADLINE_MS}"));
             }
-        }
-        if !(0..=GREATEST_LATENESS_MS).contains(&deadlines.greatest_lateness_ms) {
-            return Err(format!("deadlines.greatest_lateness_ms: 0 to {GREATEST_LATENESS_MS}"));
         }
         Ok(())
     }
@@ -226,11 +207,78 @@ impl Settings {
         for path in files.flatten() {
             *path = folder.join(&path);
         }
+        if self.dialect != GENERIC.0 {
+            self.dialect = folder.join(&self.dialect).display().to_string();
+        }
     }
 }
 
 impl Tls {
     pub fn peer(&self) -> Peer {
         Peer { roots: self.roots.clone(), shown: self.certificate.clone().zip(self.key.clone()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALLEST: &str = "[acquirers.north]\nprotocol = \"iso8583\"\ndialect = \"generic-1987\"\nmode = \"test\"\n\
+                            address = \"host.example:5000\"\n";
+
+    fn read(text: &str) -> Result<BTreeMap<String, Settings>, String> {
+        parse(text, Path::new("/etc/fuda"))
+    }
+
+    #[test]
+    fn the_least_and_the_most() {
+        let file = read(SMALLEST).unwrap();
+        let north = &file["north"];
+        assert_eq!((north.connections, north.window, north.echo_s, north.sign_on), (1, 256, 60, true));
+        assert_eq!((north.dialect.as_str(), north.host(), north.live()), ("generic-1987", Some("host.example"), false));
+        let text = "[acquirers.bank-2]\nprotocol = \"iso8583\"\ndialect = \"dialects/bank.toml\"\nmode = \"live\"\n\
+                    address = \"[2001:db8::1]:5000\"\nconnections = 4\nwindow = 1000\ninstitution = \"12345678901\"\n\
+                    time_zone = \"Asia/Tokyo\"\nsign_on = false\necho_s = 0\n\
+                    tls = { server_name = \"bank.example\", roots = \"roots.pem\", certificate = \"/keys/us.pem\", key = \"us.key\" }\n\
+                    deadlines = { charge_ms = 8000 }\n";
+        let file = read(text).unwrap();
+        let bank = &file["bank-2"];
+        let tls = bank.tls.as_ref().unwrap();
+        assert_eq!(
+            (bank.host(), bank.live(), bank.dialect.as_str()),
+            (Some("2001:db8::1"), true, "/etc/fuda/dialects/bank.toml")
+        );
+        assert_eq!(tls.roots.as_deref(), Some(Path::new("/etc/fuda/roots.pem")));
+        assert_eq!(tls.certificate.as_deref(), Some(Path::new("/keys/us.pem")));
+        assert_eq!((bank.deadlines.charge_ms, bank.deadlines.follow_ms), (8_000, 20_000));
+        assert!(read("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn mistakes_name_the_key() {
+        for (was, is, says) in [
+            ("mode = \"test\"", "mode = \"prod\"", "mode"),
+            ("mode = \"test\"", "", "mode"),
+            ("iso8583", "http", "protocol"),
+            ("[acquirers.north]", "[acquirers.North]", "acquirers.North"),
+            ("[acquirers.north]", "[acquirers.sandbox]", "acquirers.sandbox"),
+            ("[acquirers.north]", "[acquirer.north]", "acquirer"),
+            ("host.example:5000", "host.example", "acquirers.north.address"),
+            ("host.example:5000", "host.example:0", "acquirers.north.address"),
+            ("host.example:5000", ":5000", "acquirers.north.address"),
+            ("host.example:5000", "2001:db8::1:5000", "acquirers.north.address"),
+            ("mode =", "windows = 1\nmode =", "windows"),
+            ("mode =", "window = 0\nmode =", "acquirers.north.window"),
+            ("mode =", "connections = 65\nmode =", "acquirers.north.connections"),
+            ("mode =", "institution = \"12a\"\nmode =", "acquirers.north.institution"),
+            ("mode =", "time_zone = \"Asia/Edo\"\nmode =", "acquirers.north.time_zone"),
+            ("mode =", "tls = { key = \"us.key\" }\nmode =", "acquirers.north.tls"),
+            ("mode =", "tls = { verify = false }\nmode =", "verify"),
+            ("mode =", "deadlines = { charge_ms = 0 }\nmode =", "acquirers.north.deadlines.charge_ms"),
+            ("mode =", "deadlines = { reversal_ms = 45001 }\nmode =", "acquirers.north.deadlines.reversal_ms"),
+        ] {
+            let wrong = read(&SMALLEST.replace(was, is)).unwrap_err();
+            assert!(wrong.contains(says), "{is}: {wrong}");
+        }
     }
 }

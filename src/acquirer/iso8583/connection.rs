@@ -2,10 +2,14 @@
 //! a pause that grows.
 
 use super::frame::{LIMIT, Tpdu};
-use super::link::{Service, Shared};
+use super::link::{Language, Shared};
 use super::mask;
-use super::message::{Message, Mti};
+use super::message::Message;
+use super::operation::managing;
 use super::pending::{BATCH, NotAnswered};
+use super::speech::Kind;
+use super::values::Scratch;
+use crate::acquirer::{Approval, Outcome};
 use crate::clock::Millis;
 use crate::tls::Stream;
 use std::sync::Arc;
@@ -108,7 +112,7 @@ impl Connection {
     /// The connection's own conversation.
     async fn keep(&self) -> End {
         if self.shared.terms.sign_on {
-            let signed_on = self.manage(Service::SignOn, MANAGEMENT_MS);
+            let signed_on = self.manage(Kind::SignOn, MANAGEMENT_MS);
             match self.shared.stop.run_until_cancelled(signed_on).await {
                 None => return End::Stopped,
                 Some(Ok(())) => {}
@@ -125,7 +129,7 @@ impl Connection {
         self.shared.closes(self.lane);
         self.shared.clock.within(DRAIN_MS, self.drain()).await;
         if self.shared.terms.sign_on
-            && let Err(why) = self.manage(Service::SignOff, SIGN_OFF_MS).await
+            && let Err(why) = self.manage(Kind::SignOff, SIGN_OFF_MS).await
         {
             tracing::warn!(acquirer = self.shared.terms.acquirer, connection = self.lane, why, "no sign-off");
         }
@@ -137,7 +141,7 @@ impl Connection {
         let Some(echo_ms) = self.shared.terms.echo_ms else { return std::future::pending().await };
         loop {
             if self.shared.clock.within(echo_ms, self.heard.notified()).await.is_none()
-                && let Err(why) = self.manage(Service::Echo, MANAGEMENT_MS).await
+                && let Err(why) = self.manage(Kind::Echo, MANAGEMENT_MS).await
             {
                 return format!("echo: {why}");
             }
@@ -150,15 +154,22 @@ impl Connection {
         }
     }
 
-    async fn manage(&self, service: Service, ms: u64) -> Result<(), String> {
+    async fn manage(&self, kind: Kind, ms: u64) -> Result<(), String> {
         let (stan, now) = (self.shared.next_stan(), self.shared.clock.now());
-        let management = &self.shared.language.management;
-        let message = (management.request)(service, stan, now).map_err(|wrong| wrong.to_string())?;
-        match self.shared.clock.within(ms, self.shared.exchange(self.lane, &message)).await {
-            Some(Ok(answer)) if (management.accepts)(&answer) => Ok(()),
-            Some(Ok(answer)) => Err(format!("the host answered {}", answer.text(39).unwrap_or("without field 39"))),
-            Some(Err(NotAnswered::NotSent { why } | NotAnswered::Unknown { why })) => Err(why.to_owned()),
+        let Language { speech, home, .. } = &self.shared.language;
+        let message = {
+            let mut scratch = Scratch::default();
+            let values = managing(stan, now, home, &mut scratch)?;
+            speech.say(kind, 0, &values).map_err(|wrong| wrong.to_string())?
+        };
+        match self.shared.clock.within(ms, self.shared.exchange(self.lane, kind, &message)).await {
             None => Err("no answer".to_owned()),
+            Some(Err(NotAnswered::NotSent { why } | NotAnswered::Unknown { why })) => Err(why.to_owned()),
+            Some(Ok(answer)) => match speech.outcome(kind, &answer) {
+                Outcome::Approved(_) => Ok(()),
+                Outcome::Declined { response_code } => Err(format!("the host answered {response_code:02}")),
+                Outcome::Unknown { why } | Outcome::NotSent { why } => Err(why.to_owned()),
+            },
         }
     }
 
@@ -219,27 +230,29 @@ impl Connection {
         let acquirer = self.shared.terms.acquirer.as_str();
         match self.shared.language.codec.decode(bytes) {
             // Where the next one begins is known: the connection goes on.
-            Err(wrong) => tracing::warn!(acquirer, length = bytes.len(), %wrong, "a message of the host's cannot be read"),
+            Err(wrong) => {
+                tracing::warn!(acquirer, length = bytes.len(), %wrong, "a message of the host's cannot be read")
+            }
             Ok(message) => match message.mti().answer() {
-                Some(mti) => self.asked(tpdu, mti, &message),
+                Some(_) => self.asked(tpdu, &message),
                 None => self.shared.answered(message),
             },
         }
     }
 
-    /// The host asks too: for echoes, mostly. It is answered with all that it sent, and a yes.
-    fn asked(&self, tpdu: Option<Tpdu>, mti: Mti, request: &Message) {
+    /// The host asks too: for echoes, mostly. It is answered yes.
+    fn asked(&self, tpdu: Option<Tpdu>, request: &Message) {
         let (acquirer, language) = (self.shared.terms.acquirer.as_str(), &self.shared.language);
-        if request.mti().class() != b'8' {
+        let yes = Outcome::Approved(Approval { response_code: 0, auth_code: None, network_transaction_id: None });
+        let answer = match request.mti().class() {
+            b'8' => language.speech.answer(request, &yes),
+            _ => None,
+        };
+        let Some(answer) = answer else {
             let message = mask::line(&language.dialect, request);
-            tracing::warn!(acquirer, message, "the host asks for what only an acquirer can answer");
+            tracing::warn!(acquirer, message, "the host asks for what has no answer");
             return;
-        }
-        let mut answer = Message::new(mti);
-        for (field, tag, value) in request.parts() {
-            answer.set_sub(field, tag, value);
-        }
-        answer.set(39, language.management.yes.as_bytes());
+        };
         if let Err(wrong) = self.shared.reply(self.lane, tpdu, &answer) {
             tracing::warn!(acquirer, %wrong, "a request of the host's was not answered");
         }

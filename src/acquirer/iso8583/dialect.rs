@@ -23,7 +23,11 @@ pub struct Dialect {
     #[serde(default)]
     pub common: toml::Table,
     #[serde(default)]
+    pub answers: toml::Table,
+    #[serde(default)]
     pub response_codes: toml::Table,
+    #[serde(default)]
+    pub abilities: toml::Table,
 }
 
 impl Dialect {

@@ -86,14 +86,7 @@ impl Layout {
     /// # Errors
     /// Why it does not fit.
     pub fn put(&self, value: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
-        let count = self.check(value)?;
-        if count > self.length {
-            return Err(format!("longer than {} {}", self.length, self.unit()));
-        }
-        let missing = if self.prefix.is_some() { 0 } else { self.length - count };
-        if missing > 0 && (matches!(self.kind, Type::B | Type::Z) || (self.kind == Type::N && count == 0)) {
-            return Err(format!("shorter than {} {}", self.length, self.unit()));
-        }
+        let (count, missing) = self.fits(value)?;
         // Hexadecimal digits and spaces at most; the longest length in front.
         room(out, 2 * value.len() + missing + 4);
         if let Some(prefix) = self.prefix {
@@ -114,6 +107,22 @@ impl Layout {
             }
         }
         Ok(())
+    }
+
+    /// How long the value is, and how much shorter than its field.
+    ///
+    /// # Errors
+    /// Why it does not fit.
+    pub fn fits(&self, value: &[u8]) -> Result<(usize, usize), String> {
+        let count = self.check(value)?;
+        if count > self.length {
+            return Err(format!("longer than {} {}", self.length, self.unit()));
+        }
+        let missing = if self.prefix.is_some() { 0 } else { self.length - count };
+        if missing > 0 && (matches!(self.kind, Type::B | Type::Z) || (self.kind == Type::N && count == 0)) {
+            return Err(format!("shorter than {} {}", self.length, self.unit()));
+        }
+        Ok((count, missing))
     }
 
     /// Reads a value and appends it.

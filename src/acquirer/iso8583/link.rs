@@ -1,16 +1,18 @@
 //! The line to an acquirer's host: persistent connections that are opened again when they break, many requests in flight on each,
 //! and every answer given to whom it belongs. Nothing waits here for better times: what cannot go at once is not sent.
 
+use super::Wrong;
 use super::codec::Codec;
-use super::config::Echoes;
 use super::connection::Connection;
 use super::dial::Dial;
 use super::dialect::Dialect;
 use super::frame::{Frame, Tpdu};
 use super::mask;
 use super::message::{Message, room};
-use super::pending::{Answer, Book, Entry, Key, NotAnswered, Owner};
-use super::Wrong;
+use super::operation::Home;
+use super::pending::{Answer, Book, Echoes, Entry, Key, NotAnswered, Owner, Request};
+use super::speech::{Kind, Speech};
+use crate::acquirer::{Late, News};
 use crate::clock::{Clock, Millis};
 use crate::random::Random;
 use metrics::{Counter, Gauge};
@@ -34,48 +36,16 @@ pub struct Terms {
     pub sign_on: bool,
     /// After how long a silence the host is asked for an echo (field 70: 301), milliseconds. `None`: never.
     pub echo_ms: Option<u64>,
-    /// What of a request stands in its answer as it was.
-    pub echoes: Echoes,
 }
 
 /// How a host is spoken to, made of its dialect.
 pub struct Language {
     pub dialect: Dialect,
-    pub codec: Codec,
+    pub codec: Arc<Codec>,
     pub frame: Frame,
-    pub management: Management,
-}
-
-/// What a link says for itself (network management, class 8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    SignOn,
-    SignOff,
-    Echo,
-}
-
-/// How a link's own messages are made and understood.
-pub struct Management {
-    /// The request with this number (field 11) at this time (field 7).
-    pub request: Box<dyn Fn(Service, u32, Millis) -> Result<Message, Wrong> + Send + Sync>,
-    /// Whether an answer says yes.
-    pub accepts: Box<dyn Fn(&Message) -> bool + Send + Sync>,
-    /// Yes, in field 39 of our answers.
-    pub yes: String,
-}
-
-/// What a link tells without being asked.
-#[derive(Debug)]
-pub enum News {
-    /// The first connection has come up after there was none: what waits for the host may go.
-    Up { acquirer: String },
-    /// An answer that nobody waited for any more; it may tell what became of an unknown result.
-    Late {
-        acquirer: String,
-        /// What the request was known by; `None`: it was not one of those this process remembers.
-        request: Option<Key>,
-        message: Message,
-    },
+    pub speech: Speech,
+    /// As whom we speak.
+    pub home: Home,
 }
 
 /// What the callers and the connections of a link share.
@@ -121,9 +91,11 @@ impl Link {
         news: mpsc::Sender<News>,
     ) -> Link {
         let stop = CancellationToken::new();
+        let echoes = |field| language.speech.echoes(field);
+        let echoes = Echoes { terminal: echoes(41), time: echoes(7), rrn: echoes(37) };
         let first_stan = u32::from_le_bytes(random.bytes()) % 999_999;
         let shared = Arc::new(Shared {
-            book: Mutex::new(Book::new(terms.connections, terms.window, terms.echoes)),
+            book: Mutex::new(Book::new(terms.connections, terms.window, echoes)),
             work: (0..terms.connections).map(|_| Notify::new()).collect(),
             stan: AtomicU32::new(first_stan),
             gauges: Gauges::of(&terms.acquirer),
@@ -148,10 +120,16 @@ impl Link {
     ///
     /// # Errors
     /// [`NotAnswered::NotSent`] at once when it cannot go at once; [`NotAnswered::Unknown`] when the connection breaks.
-    pub async fn send(&self, message: &Message) -> Answer {
-        let (key, frame) = self.shared.write(message)?;
-        let (lane, entry, answer) = self.shared.book().enter(key, frame)?;
-        self.shared.wait(lane, entry, answer).await
+    pub async fn send(&self, kind: Kind, message: Message) -> Answer {
+        let (request, frame) = self.shared.write(kind, &message)?;
+        // It names a card; the frame is zeroed as soon as it is on its way.
+        drop(message);
+        let (lane, entry, answer) = self.shared.book().enter(request, frame)?;
+        self.shared.wait(kind, lane, (entry, answer)).await
+    }
+
+    pub fn language(&self) -> &Language {
+        &self.shared.language
     }
 
     /// Whether any connection is up.
@@ -173,10 +151,10 @@ impl Shared {
     }
 
     /// Sends one of the link's own messages over this connection.
-    pub async fn exchange(&self, lane: usize, message: &Message) -> Answer {
-        let (key, frame) = self.write(message)?;
-        let (entry, answer) = self.book().enter_on(lane, key, frame)?;
-        self.wait(lane, entry, answer).await
+    pub async fn exchange(&self, lane: usize, kind: Kind, message: &Message) -> Answer {
+        let (request, frame) = self.write(kind, message)?;
+        let entered = self.book().enter_on(lane, request, frame)?;
+        self.wait(kind, lane, entered).await
     }
 
     /// Answers a request of the host's.
@@ -189,13 +167,13 @@ impl Shared {
         Ok(())
     }
 
-    fn write(&self, message: &Message) -> Result<(Key, Zeroizing<Vec<u8>>), NotAnswered> {
+    fn write(&self, kind: Kind, message: &Message) -> Result<(Request, Zeroizing<Vec<u8>>), NotAnswered> {
         let frame = self.frame(None, message).map_err(|wrong| {
             tracing::error!(acquirer = self.terms.acquirer, mti = %message.mti(), %wrong, "a message cannot be written");
             NotAnswered::NotSent { why: "the message cannot be written in the acquirer's dialect" }
         })?;
         let key = Key::of(message).ok_or(NotAnswered::NotSent { why: "the message has no trace number" })?;
-        Ok((key, frame))
+        Ok((Request { kind, key }, frame))
     }
 
     fn frame(&self, tpdu: Option<Tpdu>, message: &Message) -> Result<Zeroizing<Vec<u8>>, Wrong> {
@@ -208,10 +186,10 @@ impl Shared {
         Ok(frame)
     }
 
-    async fn wait(&self, lane: usize, entry: Entry, answer: oneshot::Receiver<Answer>) -> Answer {
+    async fn wait(&self, kind: Kind, lane: usize, (entry, answer): (Entry, oneshot::Receiver<Answer>)) -> Answer {
         self.work[lane].notify_one();
         self.gauges.in_flight.increment(1);
-        let mut ticket = Ticket { shared: self, entry, answer, answered: false };
+        let mut ticket = Ticket { shared: self, kind, entry, answer, answered: false };
         let answer = (&mut ticket.answer).await;
         ticket.answered = true;
         // The book ends no entry without an answer.
@@ -225,32 +203,44 @@ impl Shared {
             None => Owner::Nobody,
         };
         match owner {
-            Owner::Caller(key, caller) => {
+            Owner::Caller(request, caller) => {
                 // The caller went this very moment.
                 if let Err(Ok(message)) = caller.send(Ok(message)) {
-                    self.late(Some(key), 0, message);
+                    self.late(Some(&request), 0, &message);
                 }
             }
-            Owner::Gone(key, ms) => self.late(Some(key), ms, message),
-            Owner::Nobody => self.late(None, 0, message),
+            Owner::Gone(request, ms) => self.late(Some(&request), ms, &message),
+            Owner::Nobody => self.late(None, 0, &message),
         }
     }
 
-    fn late(&self, request: Option<Key>, late_ms: Millis, message: Message) {
+    /// `request`: what it answers, as far as this process remembers.
+    fn late(&self, request: Option<&Request>, late_ms: Millis, message: &Message) {
         let acquirer = self.terms.acquirer.as_str();
-        let line = mask::line(&self.language.dialect, &message);
-        let what = if request.is_some() { "an answer after its caller had gone" } else { "an answer to no known request" };
+        let line = mask::line(&self.language.dialect, message);
+        let what =
+            if request.is_some() { "an answer after its caller had gone" } else { "an answer to no known request" };
         tracing::warn!(acquirer, late_ms, message = line, "{what}");
         self.gauges.late.increment(1);
+        // Of a verification that nobody remembers, no code says more than of a payment.
+        let kind = request.map_or(Kind::Purchase, |request| request.kind);
+        let answer = Key::of(message);
+        let stan = answer.as_ref().map(|key| i64::from(key.stan));
+        let rrn = request.and_then(|request| request.key.rrn.clone()).or(answer.and_then(|key| key.rrn));
         // Network management tells nothing about money.
-        if message.mti().class() != b'8' {
-            self.tell(News::Late { acquirer: acquirer.to_owned(), request, message });
+        if let (Some(stan), Some(rrn), false) = (stan, rrn, message.mti().class() == b'8') {
+            let outcome = self.language.speech.outcome(kind, message);
+            let reversal = request.map_or(message.mti().class() == b'4', |request| request.kind == Kind::Reverse);
+            self.tell(News::Late(Late { stan, rrn, reversal, outcome }));
         }
     }
 
     fn tell(&self, news: News) {
         if self.news.try_send(news).is_err() {
-            tracing::warn!(acquirer = self.terms.acquirer, "a late answer or a link's coming up was told to nobody: too many");
+            tracing::warn!(
+                acquirer = self.terms.acquirer,
+                "a late answer or a link's coming up was told to nobody: too many"
+            );
         }
     }
 
@@ -264,7 +254,7 @@ impl Shared {
         self.gauges.connected.increment(1);
         self.show();
         if up == 1 {
-            self.tell(News::Up { acquirer: self.terms.acquirer.clone() });
+            self.tell(News::Up);
         }
     }
 
@@ -287,8 +277,8 @@ impl Shared {
     }
 
     /// For field 11 of the link's own messages.
-    pub fn next_stan(&self) -> u32 {
-        1 + self.stan.fetch_add(1, Ordering::Relaxed) % 999_999
+    pub fn next_stan(&self) -> i64 {
+        i64::from(1 + self.stan.fetch_add(1, Ordering::Relaxed) % 999_999)
     }
 }
 
@@ -307,6 +297,7 @@ impl Gauges {
 /// A caller's place; frees it however the caller ends.
 struct Ticket<'a> {
     shared: &'a Shared,
+    kind: Kind,
     entry: Entry,
     answer: oneshot::Receiver<Answer>,
     answered: bool,
@@ -320,7 +311,11 @@ impl Drop for Ticket<'_> {
         }
         // The answer was there, and the caller went without looking.
         if let Ok(Ok(message)) = self.answer.try_recv() {
-            self.shared.late(Key::of(&message), 0, message);
+            let request = Key::of(&message).map(|key| Request { kind: self.kind, key });
+            self.shared.late(request.as_ref(), 0, &message);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

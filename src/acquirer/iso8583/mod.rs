@@ -1,6 +1,9 @@
 //! A line to a bank's host that speaks ISO 8583. What differs between hosts is data: the dialect.
 
+pub mod bank;
 pub mod codec;
+mod codes;
+mod compile;
 pub mod config;
 mod connection;
 pub mod dial;
@@ -8,12 +11,20 @@ pub mod dialect;
 mod ebcdic;
 mod field;
 pub mod frame;
+pub mod hear;
 pub mod link;
 pub mod mask;
 pub mod message;
+pub mod operation;
 pub mod pending;
+#[cfg(test)]
+#[allow(unused)]
+mod sample;
+pub mod speech;
+mod template;
 mod tlv;
-pub mod traces;
+mod traces;
+pub mod values;
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
 //! The requests of a link that have no answer yet: whose answer is this? And for each connection what it has still to send.
 //! No I/O and no waiting in here: the link holds it behind a lock.
 
-use super::config::Echoes;
 use super::message::{Message, Mti};
+use super::speech::Kind;
 use crate::clock::Millis;
 use std::collections::{HashMap, VecDeque};
 use tokio::sync::oneshot;
@@ -72,6 +72,24 @@ impl Key {
     }
 }
 
+/// A request that has gone or is about to.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub kind: Kind,
+    pub key: Key,
+}
+
+/// Which fields of a request stand in its answer as they were. What a host fills in by itself cannot tell whose answer it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Echoes {
+    /// Field 41.
+    pub terminal: bool,
+    /// Field 7.
+    pub time: bool,
+    /// Field 37.
+    pub rrn: bool,
+}
+
 pub type Answer = Result<Message, NotAnswered>;
 
 /// Names a request in the book.
@@ -83,7 +101,7 @@ pub struct Entry {
 
 struct Waiting {
     id: u64,
-    key: Key,
+    request: Request,
     lane: usize,
     /// Handed to the write: from then on nobody knows what has left.
     handed: bool,
@@ -92,7 +110,7 @@ struct Waiting {
 
 /// A request whose caller has gone, or whose connection has.
 struct Abandoned {
-    key: Key,
+    request: Request,
     since: Millis,
 }
 
@@ -114,9 +132,9 @@ struct Lane {
 
 /// To whom an answer belongs.
 pub enum Owner {
-    Caller(Key, oneshot::Sender<Answer>),
+    Caller(Request, oneshot::Sender<Answer>),
     /// Its caller went so many milliseconds ago, or its connection broke then.
-    Gone(Key, Millis),
+    Gone(Request, Millis),
     /// No request that is known, or more than one.
     Nobody,
 }
@@ -143,7 +161,7 @@ impl Book {
     /// [`NotAnswered::NotSent`], at once: no connection is up, or none has room.
     pub fn enter(
         &mut self,
-        key: Key,
+        request: Request,
         frame: Zeroizing<Vec<u8>>,
     ) -> Result<(usize, Entry, oneshot::Receiver<Answer>), NotAnswered> {
         let up = self.lanes.iter().enumerate().filter(|(_, lane)| lane.up);
@@ -153,7 +171,7 @@ impl Book {
         if share.in_flight >= self.window {
             return Err(NotAnswered::NotSent { why: "as many requests as the acquirer may have are in flight" });
         }
-        let (entry, answer) = self.enter_on(lane, key, frame)?;
+        let (entry, answer) = self.enter_on(lane, request, frame)?;
         Ok((lane, entry, answer))
     }
 
@@ -164,17 +182,17 @@ impl Book {
     pub fn enter_on(
         &mut self,
         lane: usize,
-        key: Key,
+        request: Request,
         frame: Zeroizing<Vec<u8>>,
     ) -> Result<(Entry, oneshot::Receiver<Answer>), NotAnswered> {
-        let mut same = self.waiting.get(&key.stan).into_iter().flatten();
-        if same.any(|waiting| waiting.key.is_like(&key, self.echoes)) {
+        let mut same = self.waiting.get(&request.key.stan).into_iter().flatten();
+        if same.any(|waiting| waiting.request.key.is_like(&request.key, self.echoes)) {
             return Err(NotAnswered::NotSent { why: "a message with the same trace number is in flight" });
         }
-        let entry = Entry { id: self.next_id, stan: key.stan };
+        let entry = Entry { id: self.next_id, stan: request.key.stan };
         self.next_id += 1;
         let (answer, receiver) = oneshot::channel();
-        let waiting = Waiting { id: entry.id, key, lane, handed: false, answer };
+        let waiting = Waiting { id: entry.id, request, lane, handed: false, answer };
         self.waiting.entry(entry.stan).or_default().push(waiting);
         self.lanes[lane].in_flight += 1;
         self.lanes[lane].queue.push_back(Queued { entry: Some(entry), frame });
@@ -198,9 +216,9 @@ impl Book {
             && let Some(next) = self.lanes[lane].queue.pop_front()
         {
             batch.extend_from_slice(&next.frame);
-            let waiting = next.entry.and_then(|entry| {
-                self.waiting.get_mut(&entry.stan)?.iter_mut().find(|waiting| waiting.id == entry.id)
-            });
+            let waiting = next
+                .entry
+                .and_then(|entry| self.waiting.get_mut(&entry.stan)?.iter_mut().find(|waiting| waiting.id == entry.id));
             if let Some(waiting) = waiting {
                 waiting.handed = true;
             }
@@ -213,18 +231,20 @@ impl Book {
     pub fn owner(&mut self, answer: &Key, now: Millis) -> Owner {
         let echoes = self.echoes;
         let same = self.waiting.get(&answer.stan).into_iter().flatten();
-        let mut fitting = same.filter(|waiting| waiting.handed && waiting.key.is_answered_by(answer, echoes));
-        let found = (fitting.next().map(|waiting| Entry { id: waiting.id, stan: answer.stan }), fitting.next().is_some());
+        let mut fitting = same.filter(|waiting| waiting.handed && waiting.request.key.is_answered_by(answer, echoes));
+        let found =
+            (fitting.next().map(|waiting| Entry { id: waiting.id, stan: answer.stan }), fitting.next().is_some());
         match found {
             (Some(entry), false) => {
                 let waiting = self.remove(entry);
-                waiting.map_or(Owner::Nobody, |waiting| Owner::Caller(waiting.key, waiting.answer))
+                waiting.map_or(Owner::Nobody, |waiting| Owner::Caller(waiting.request, waiting.answer))
             }
             (Some(_), true) => Owner::Nobody,
             (None, _) => {
-                let at = self.abandoned.iter().rposition(|abandoned| abandoned.key.is_answered_by(answer, echoes));
+                let at =
+                    self.abandoned.iter().rposition(|abandoned| abandoned.request.key.is_answered_by(answer, echoes));
                 let found = at.and_then(|at| self.abandoned.remove(at));
-                found.map_or(Owner::Nobody, |abandoned| Owner::Gone(abandoned.key, now - abandoned.since))
+                found.map_or(Owner::Nobody, |abandoned| Owner::Gone(abandoned.request, now - abandoned.since))
             }
         }
     }
@@ -233,7 +253,7 @@ impl Book {
     pub fn give_up(&mut self, entry: Entry, now: Millis) -> bool {
         let Some(waiting) = self.remove(entry) else { return false };
         if waiting.handed {
-            self.remember(waiting.key, now);
+            self.remember(waiting.request, now);
         } else {
             let queue = &mut self.lanes[waiting.lane].queue;
             queue.retain(|queued| queued.entry.is_none_or(|other| other.id != entry.id));
@@ -263,7 +283,7 @@ impl Book {
             let Some(waiting) = self.remove(entry) else { continue };
             let answer = if waiting.handed {
                 // The host may answer on the next connection.
-                self.remember(waiting.key, now);
+                self.remember(waiting.request, now);
                 NotAnswered::Unknown { why: "the connection to the acquirer broke" }
             } else {
                 NotAnswered::NotSent { why: "the connection to the acquirer broke before it was sent" }
@@ -293,11 +313,72 @@ impl Book {
         Some(waiting)
     }
 
-    fn remember(&mut self, key: Key, now: Millis) {
+    fn remember(&mut self, request: Request, now: Millis) {
         let old = |abandoned: &Abandoned| now - abandoned.since > REMEMBERED_MS;
         while self.abandoned.len() >= REMEMBERED || self.abandoned.front().is_some_and(old) {
             self.abandoned.pop_front();
         }
-        self.abandoned.push_back(Abandoned { key, since: now });
+        self.abandoned.push_back(Abandoned { request, since: now });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(stan: u32) -> Request {
+        let mti = Mti::parse(b"0200").unwrap();
+        Request { kind: Kind::Purchase, key: Key { mti, stan, terminal: None, time: None, rrn: None } }
+    }
+
+    fn answer(stan: u32) -> Key {
+        Key { mti: Mti::parse(b"0210").unwrap(), ..request(stan).key }
+    }
+
+    fn book() -> Book {
+        let mut book = Book::new(1, 8, Echoes { terminal: true, time: true, rrn: true });
+        book.up(0);
+        book
+    }
+
+    /// Sent, and given up at `now`.
+    fn abandon(book: &mut Book, stan: u32, now: Millis) {
+        let (_, entry, _) = book.enter(request(stan), Zeroizing::new(vec![0])).unwrap();
+        assert!(book.take(0, &mut Vec::new()));
+        assert!(book.give_up(entry, now));
+        assert!(!book.give_up(entry, now));
+    }
+
+    #[test]
+    fn what_is_remembered_has_a_limit() {
+        let mut book = book();
+        let all = u32::try_from(REMEMBERED).unwrap() + 10;
+        for stan in 1..=all {
+            abandon(&mut book, stan, 0);
+        }
+        assert_eq!((book.abandoned.len(), book.waiting.len(), book.in_flight(0)), (REMEMBERED, 0, 0));
+        assert!(matches!(book.owner(&answer(10), 5), Owner::Nobody));
+        assert!(matches!(book.owner(&answer(11), 5), Owner::Gone(request, 5) if request.key.stan == 11));
+        assert!(matches!(book.owner(&answer(11), 5), Owner::Nobody));
+        // Later on the old ones make room.
+        abandon(&mut book, 7, REMEMBERED_MS + 1);
+        assert_eq!(book.abandoned.len(), 1);
+    }
+
+    #[test]
+    fn what_has_not_left_has_no_answer() {
+        let mut book = book();
+        let (_, entry, mut waits) = book.enter(request(1), Zeroizing::new(vec![0])).unwrap();
+        assert!(matches!(book.owner(&answer(1), 0), Owner::Nobody));
+        let mut batch = Vec::new();
+        assert!(book.take(0, &mut batch));
+        assert_eq!(batch, [0]);
+        // Another connection's end is none of its business.
+        let mut other = Book::new(2, 8, Echoes { terminal: true, time: true, rrn: true });
+        other.broken(1, 0);
+        book.broken(0, 0);
+        assert!(matches!(waits.try_recv(), Ok(Err(NotAnswered::Unknown { .. }))));
+        assert!(!book.give_up(entry, 0));
+        assert!(matches!(book.enter(request(2), Zeroizing::new(vec![0])), Err(NotAnswered::NotSent { .. })));
     }
 }

@@ -1,8 +1,8 @@
 //! Numbers that name messages, never given twice: a counter in the store, taken from in blocks, so that a payment waits for no
 //! write of it.
 
-use crate::clock::Millis;
 use crate::acquirer::Trace;
+use crate::clock::Millis;
 use crate::db::{Db, Stmt, Written, args};
 use crate::error::Error;
 use std::collections::VecDeque;
@@ -59,7 +59,11 @@ impl Traces {
                 tokio::spawn(async move {
                     // Whoever finds none left tries again and hears why.
                     if let Err(error) = inner.fill().await {
-                        tracing::warn!(cause = error.cause(), acquirer = inner.acquirer, "no trace numbers could be taken");
+                        tracing::warn!(
+                            cause = error.cause(),
+                            acquirer = inner.acquirer,
+                            "no trace numbers could be taken"
+                        );
                     }
                 });
             }
@@ -103,5 +107,68 @@ impl Inner {
         let end = rows.first().ok_or_else(|| Error::internal("the store gave no trace numbers"))?.int(0)?;
         self.blocks().push_back(end - BLOCK..end);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Durability, MIGRATIONS};
+    use std::collections::HashSet;
+
+    fn store(name: &str) -> Db {
+        let path = std::env::temp_dir().join(format!("fuda_{name}_{}.db", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        Db::open_sqlite(&path, Durability::Off).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_number_is_given_twice() {
+        let db = store("traces");
+        db.migrate(MIGRATIONS).await.unwrap();
+        // Two processes, and one of them started again.
+        let processes = [Traces::new(&db, "bank"), Traces::new(&db, "bank"), Traces::new(&db, "bank")];
+        let taking: Vec<_> = (0..12)
+            .map(|task| {
+                let traces = processes[task % 3].clone();
+                tokio::spawn(async move {
+                    let mut taken = Vec::new();
+                    for _ in 0..2_500 {
+                        taken.push(traces.next(7).await.unwrap());
+                    }
+                    taken
+                })
+            })
+            .collect();
+        let mut rrns = HashSet::new();
+        for task in taking {
+            for trace in task.await.unwrap() {
+                assert!((1..=STANS).contains(&trace.stan));
+                assert_eq!((trace.rrn.len(), trace.sent_at), (12, 7));
+                assert!(rrns.insert(trace.rrn));
+            }
+        }
+        assert_eq!(rrns.len(), 30_000);
+        // Another acquirer has numbers of its own.
+        assert_eq!(Traces::new(&db, "other").next(7).await.unwrap().stan, 1);
+    }
+
+    #[tokio::test]
+    async fn numbers_begin_again() {
+        let db = store("traces_wrap");
+        db.migrate(MIGRATIONS).await.unwrap();
+        let write = "INSERT INTO traces (acquirer, next) VALUES ($1, $2)";
+        db.write(vec![Stmt::new(write, args!["bank", STANS - 1])]).await.unwrap();
+        let traces = Traces::new(&db, "bank");
+        let first = traces.next(0).await.unwrap();
+        let second = traces.next(0).await.unwrap();
+        assert_eq!((first.stan, first.rrn.as_str()), (999_999, "000000999998"));
+        assert_eq!((second.stan, second.rrn.as_str()), (1, "000000999999"));
+    }
+
+    #[tokio::test]
+    async fn without_a_store_there_is_none() {
+        let traces = Traces::new(&store("traces_none"), "bank");
+        assert!(traces.next(0).await.is_err());
     }
 }

@@ -1,0 +1,391 @@
+//! What a dialect says: our operations as messages, and the host's answers as outcomes. [`super::hear`] is the way back.
+
+use super::Wrong;
+use super::codec::Codec;
+use super::codes::Codes;
+use super::compile::{self, At};
+use super::dialect::Dialect;
+use super::message::Message;
+use super::template::Template;
+use super::values::Values;
+use crate::acquirer::{Approval, Outcome, Settling};
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// What a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    SignOn,
+    SignOff,
+    Echo,
+    Authorize,
+    Purchase,
+    Verify,
+    Capture,
+    Refund,
+    Void,
+    Release,
+    Reverse,
+}
+
+/// In the order of [`Kind`], with the names of the dialect's tables.
+pub const KINDS: [(Kind, &str); 11] = [
+    (Kind::SignOn, "sign_on"),
+    (Kind::SignOff, "sign_off"),
+    (Kind::Echo, "echo"),
+    (Kind::Authorize, "authorize"),
+    (Kind::Purchase, "purchase"),
+    (Kind::Verify, "verify"),
+    (Kind::Capture, "capture"),
+    (Kind::Refund, "refund"),
+    (Kind::Void, "void"),
+    (Kind::Release, "release"),
+    (Kind::Reverse, "reverse"),
+];
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        KINDS[self as usize].1
+    }
+
+    /// Network management: not about a payment.
+    pub fn manages(self) -> bool {
+        matches!(self, Kind::SignOn | Kind::SignOff | Kind::Echo)
+    }
+
+    /// About an earlier message.
+    pub fn follows(self) -> bool {
+        matches!(self, Kind::Capture | Kind::Refund | Kind::Void | Kind::Release | Kind::Reverse)
+    }
+
+    /// A host may do without sign-ons and echoes, and may release by itself what a capture leaves.
+    pub fn may_be_missing(self) -> bool {
+        self.manages() || self == Kind::Release
+    }
+}
+
+/// The dialect's `[answers]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answers {
+    /// What a host gives back of a request, by field.
+    echo: Vec<u8>,
+    /// Where the network's id of the payment stands, if anywhere.
+    network_transaction_id: Option<String>,
+    /// Codes of two digits that `[response_codes]` does not name stand for themselves.
+    plain_codes: bool,
+}
+
+/// The dialect's `[abilities]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Habits {
+    /// How late the host may still act on a message, seconds.
+    #[serde(default = "ten_minutes")]
+    pub greatest_lateness_s: u32,
+    pub capture: Again,
+    pub refund: Again,
+    pub void: Again,
+    #[serde(default)]
+    pub releases_remainder: bool,
+}
+
+fn ten_minutes() -> u32 {
+    600
+}
+
+/// What is done with a message without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Again {
+    /// It is sent again: the host answers a repeat as it answered the first.
+    Repeat,
+    /// It is left to an operator.
+    Operator,
+}
+
+impl From<Again> for Settling {
+    fn from(again: Again) -> Settling {
+        match again {
+            Again::Repeat => Settling::Repeat,
+            Again::Operator => Settling::Operator,
+        }
+    }
+}
+
+/// A dialect's messages, made ready for work.
+pub struct Speech {
+    codec: Arc<Codec>,
+    /// By [`Kind`].
+    templates: Vec<Option<Template>>,
+    codes: Codes,
+    echo: Vec<u8>,
+    network_transaction_id: Option<At>,
+    pub habits: Habits,
+}
+
+/// Fields of answers that ISO 8583 gives one meaning in all its versions.
+const AUTH_CODE: u8 = 38;
+const RESPONSE_CODE: u8 = 39;
+
+impl Speech {
+    /// # Errors
+    /// The first mistake in the dialect's tables, with its key, for the operator.
+    pub fn new(dialect: &Dialect, codec: Arc<Codec>) -> Result<Speech, String> {
+        let templates = compile::messages(&dialect.messages, &dialect.common, &codec)?;
+        let answers: Answers =
+            dialect.answers.clone().try_into().map_err(|error| format!("answers: {}", toml_words(&error)))?;
+        let habits: Habits =
+            dialect.abilities.clone().try_into().map_err(|error| format!("abilities: {}", toml_words(&error)))?;
+        let fits = |key: &str, field: u8, tag: &str, value: &str| {
+            codec.fits(field, tag, value.as_bytes()).map_err(|wrong| format!("{key}: {}", wrong.why))
+        };
+        let codes = Codes::compile(&dialect.response_codes, answers.plain_codes)?;
+        for name in codes.names() {
+            fits(&format!("response_codes.{name}"), RESPONSE_CODE, "", name)?;
+        }
+        for field in [AUTH_CODE, RESPONSE_CODE] {
+            fits(&format!("fields.{field}"), field, "", "00")?;
+        }
+        for field in &answers.echo {
+            fits(&format!("answers.echo: {field}"), *field, "", "0")?;
+        }
+        let network_transaction_id = match &answers.network_transaction_id {
+            None => None,
+            Some(key) => {
+                let place =
+                    compile::at(key).ok_or("answers.network_transaction_id: not a field, like 62 or \"48.63\"")?;
+                fits("answers.network_transaction_id", place.0, &place.1, "0")?;
+                Some(place)
+            }
+        };
+        let speech = Speech { codec, templates, codes, echo: answers.echo, network_transaction_id, habits };
+        if !habits.releases_remainder && !speech.speaks(Kind::Release) {
+            return Err("messages.release: missing, and abilities.releases_remainder is not true".into());
+        }
+        Ok(speech)
+    }
+
+    /// Whether a host gives back this field as it was.
+    pub fn echoes(&self, field: u8) -> bool {
+        self.echo.contains(&field)
+    }
+
+    /// Whether the dialect has such a message.
+    pub fn speaks(&self, kind: Kind) -> bool {
+        self.templates[kind as usize].is_some()
+    }
+
+    pub(super) fn template(&self, kind: Kind) -> Option<&Template> {
+        self.templates[kind as usize].as_ref()
+    }
+
+    /// The message of this kind with these values, as the `tries`-th repeat (0 is the first). Values that do not fit their field
+    /// and that the payment can do without are left out, and the log says so.
+    ///
+    /// # Errors
+    /// The field of a value that the message cannot do without, and that is not there or does not fit.
+    pub fn say(&self, kind: Kind, tries: u32, values: &Values<'_>) -> Result<Message, Wrong> {
+        let template = self.template(kind).ok_or_else(|| Wrong::new(None, "the dialect has no such message"))?;
+        template.fill(tries, values, &self.codec)
+    }
+
+    /// What the host answered. Only a code that the dialect knows is a decline: whatever else there may be is unknown.
+    pub fn outcome(&self, kind: Kind, answer: &Message) -> Outcome {
+        let Some(text) = answer.text(RESPONSE_CODE) else {
+            return Outcome::Unknown { why: "the host's answer has no code" };
+        };
+        let Some(response_code) = self.codes.read(text) else {
+            return Outcome::Unknown { why: "the host's answer has a code that nobody knows" };
+        };
+        let said = |value: Option<&str>| value.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+        let network = self.network_transaction_id.as_ref();
+        let network = network.and_then(|(field, tag)| std::str::from_utf8(answer.sub(*field, tag)?).ok());
+        let approval =
+            Approval { response_code, auth_code: said(answer.text(AUTH_CODE)), network_transaction_id: said(network) };
+        Outcome::from_response(kind == Kind::Verify, approval)
+    }
+
+    /// A host's answer to `request`; `None` where it stays silent: it does not know the result, or has no way to say it.
+    pub fn answer(&self, request: &Message, outcome: &Outcome) -> Option<Message> {
+        let (code, approval) = match outcome {
+            Outcome::Approved(approval) => (approval.response_code, Some(approval)),
+            Outcome::Declined { response_code } => (*response_code, None),
+            Outcome::Unknown { .. } | Outcome::NotSent { .. } => return None,
+        };
+        let mut answer = Message::new(request.mti().answer()?);
+        for field in &self.echo {
+            if let Some(value) = request.get(*field) {
+                answer.set(*field, value);
+            }
+        }
+        answer.set(RESPONSE_CODE, self.codes.say(code)?.as_bytes());
+        let mut add = |field: u8, tag: &str, value: Option<&str>| {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                match self.codec.fits(field, tag, value.as_bytes()) {
+                    Ok(()) => answer.set_sub(field, tag, value.as_bytes()),
+                    Err(wrong) => tracing::warn!(%wrong, "a value does not fit the answer and was left out"),
+                }
+            }
+        };
+        add(AUTH_CODE, "", approval.and_then(|approval| approval.auth_code.as_deref()));
+        if let Some((field, tag)) = &self.network_transaction_id {
+            add(*field, tag, approval.and_then(|approval| approval.network_transaction_id.as_deref()));
+        }
+        Some(answer)
+    }
+}
+
+/// In one line, without the excerpt of a file that there is not.
+fn toml_words(error: &toml::de::Error) -> String {
+    error.message().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dialect::GENERIC;
+    use super::super::message::Mti;
+    use super::super::sample::{ODD, generic, odd, shown, through, with};
+    use super::*;
+
+    fn message(mti: &str, fields: &[(u8, &str)]) -> Message {
+        let mut message = Message::new(Mti::parse(mti.as_bytes()).unwrap());
+        fields.iter().for_each(|(field, value)| message.set(*field, value.as_bytes()));
+        message
+    }
+
+    #[test]
+    fn kinds_know_their_place() {
+        for (position, (kind, name)) in KINDS.iter().enumerate() {
+            assert_eq!((*kind as usize, kind.name()), (position, *name));
+        }
+    }
+
+    #[test]
+    fn answers_are_outcomes() {
+        let speech = generic();
+        let outcome = |kind, code: &str| speech.outcome(kind, &message("0210", &[(39, code)]));
+        let mut answer = message("0210", &[(38, "A00001"), (39, "00")]);
+        answer.set_sub(48, "63", b"123456789012345");
+        assert_eq!(
+            speech.outcome(Kind::Purchase, &answer),
+            Outcome::Approved(Approval {
+                response_code: 0,
+                auth_code: Some("A00001".into()),
+                network_transaction_id: Some("123456789012345".into()),
+            })
+        );
+        let bare = Approval { response_code: 8, auth_code: None, network_transaction_id: None };
+        assert_eq!(outcome(Kind::Purchase, "08"), Outcome::Approved(bare));
+        assert_eq!(outcome(Kind::Purchase, "51"), Outcome::Declined { response_code: 51 });
+        assert_eq!(outcome(Kind::Purchase, "N7"), Outcome::Declined { response_code: 835 });
+        assert_eq!(outcome(Kind::Purchase, "1A"), Outcome::Declined { response_code: 65 });
+        assert_eq!(outcome(Kind::Purchase, "85"), Outcome::Declined { response_code: 85 });
+        assert!(matches!(outcome(Kind::Verify, "85"), Outcome::Approved(_)));
+        assert_eq!(outcome(Kind::Reverse, "25"), Outcome::Declined { response_code: 25 });
+        // What is no clear answer is none.
+        for code in ["10", "68", "94", "09", "ZY", "0", "", "n7", "5 "] {
+            assert!(matches!(outcome(Kind::Purchase, code), Outcome::Unknown { .. }), "{code}");
+        }
+        let why = "the host's answer has no code";
+        assert_eq!(speech.outcome(Kind::Purchase, &message("0210", &[])), Outcome::Unknown { why });
+        let odd = odd();
+        let outcome = |code: &str| odd.outcome(Kind::Purchase, &message("1210", &[(39, code)]));
+        assert_eq!(outcome("116"), Outcome::Declined { response_code: 51 });
+        assert!(matches!(outcome("051"), Outcome::Unknown { .. }));
+    }
+
+    #[test]
+    fn a_host_gives_back_what_names_the_request() {
+        let speech = generic();
+        let approved = |id: &str| {
+            let (auth_code, network_transaction_id) = (Some("A00001".to_owned()), Some(id.to_owned()));
+            Outcome::Approved(Approval { response_code: 0, auth_code, network_transaction_id })
+        };
+        let mut request =
+            message("0201", &[(2, "4000000000001091"), (4, "1000"), (11, "000001"), (14, "3103"), (41, "T1")]);
+        request.set_sub(48, "92", b"123");
+        let answer = through(GENERIC.1, &speech.answer(&request, &approved("123")).unwrap());
+        insta::assert_snapshot!(shown(&answer), @"");
+        assert_eq!(speech.outcome(Kind::Purchase, &answer), approved("123"));
+        let declined = Outcome::Declined { response_code: 580 };
+        let answer = speech.answer(&request, &declined).unwrap();
+        assert_eq!((answer.text(39), answer.get(38)), (Some("G4"), None));
+        assert_eq!(speech.outcome(Kind::Purchase, &answer), declined);
+        // What does not fit is left out; what cannot be said is not said.
+        let answer = speech.answer(&request, &approved(&"1".repeat(100))).unwrap();
+        assert_eq!((answer.text(39), answer.sub(48, "63")), (Some("00"), None));
+        for silent in
+            [Outcome::Unknown { why: "" }, Outcome::NotSent { why: "" }, Outcome::Declined { response_code: 700 }]
+        {
+            assert!(speech.answer(&request, &silent).is_none());
+        }
+        assert!(speech.answer(&message("0210", &[]), &declined).is_none());
+        // Network management.
+        let request = message("0800", &[(7, "0102030405"), (11, "000001"), (70, "301")]);
+        let done = Outcome::Approved(Approval { response_code: 0, auth_code: None, network_transaction_id: None });
+        assert_eq!(shown(&speech.answer(&request, &done).unwrap()), "0810\n7 0102030405\n11 000001\n39 00\n70 301");
+    }
+
+    /// All that the sandbox's cards may be answered with, in both dialects.
+    #[test]
+    fn every_code_of_the_sandbox_can_be_said() {
+        for (speech, mti) in [(generic(), "0100"), (odd(), "1100")] {
+            for response_code in [5, 12, 25, 41, 43, 51, 54, 65, 79, 96, 580] {
+                let declined = Outcome::Declined { response_code };
+                let answer = speech.answer(&message(mti, &[]), &declined).unwrap();
+                assert_eq!(speech.outcome(Kind::Authorize, &answer), declined);
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_key() {
+        let wrong = |text: &str, from: &str, to: &str| with(text, from, to).map(|_| ()).unwrap_err();
+        for (from, to, told) in [
+            ("[messages.void]", "[messages.voids]", "messages.voids: there is no such message"),
+            ("[messages.void]\nmti", "[abc.void]\nmti", "unknown field `abc`"),
+            ("4 = \"$amount\"", "4 = \"$amounts\"", "common.4: there is no variable $amounts"),
+            ("4 = \"$amount\"", "4 = \"$\"", "common.4: there is no variable $"),
+            ("4 = \"$amount\"", "4 = \"${amount\"", "common.4: a brace is not closed"),
+            ("4 = \"$amount\"", "4 = \"$entry\"", "common.4: $entry is a word to choose by, not to send"),
+            ("4 = \"$amount\"", "4 = 1", "common.4: a text, or a choice"),
+            ("4 = \"$amount\"", "04 = \"$amount\"", "common.04: not a field"),
+            ("4 = \"$amount\"", "129 = \"$amount\"", "common.129: not a field"),
+            ("4 = \"$amount\"", "65 = \"$amount\"", "common.65: not in the dialect"),
+            ("4 = \"$amount\"", "11 = \"$amount\"", "duplicate key"),
+            ("11 = \"$stan\"", "11 = \"$amount\"", "common.11: longer than 6 digits"),
+            ("3 = \"000000\"", "3 = \"00000A\"", "common.3: not digits alone"),
+            ("3 = \"200000\"", "3 = \"2000000\"", "messages.refund.3: longer than 6 digits"),
+            ("\"48.92\" = \"$cvc\"", "\"48.921\" = \"$cvc\"", "common.48.921: sub-element 921"),
+            ("\"48.92\" = \"$cvc\"", "48 = \"$cvc\"", "common.48: is made of sub-elements"),
+            ("\"48.92\" = \"$cvc\"", "\"4.1\" = \"$cvc\"", "common.4.1: has no sub-elements"),
+            (
+                "ecommerce = \"812\"",
+                "commerce = \"812\"",
+                "common.22: commerce is no word of entry: ecommerce, stored, device",
+            ),
+            ("by = \"entry\"", "by = \"amount\"", "common.22: nothing can be chosen by that"),
+            ("25 = \"51\"", "90 = \"$original\"", "messages.verify.90: this message has no original"),
+            ("95 = \"$replacement\"", "", "messages.release: a host could not tell it from messages.reverse"),
+            ("3 = \"020000\"", "3 = \"200000\"", "messages.void: a host could not tell it from messages.refund"),
+            ("[\"0220\", \"0221\"]", "[]", "messages.capture.mti: a list of one to three"),
+            ("[\"0220\", \"0221\"]", "[\"0230\"]", "messages.capture.mti: a list of one to three"),
+            ("[\"0220\", \"0221\"]", "[\"0220\", \"0220\"]", "messages.capture.mti: a list of one to three"),
+            ("[\"0220\", \"0221\"]", "[\"1220\"]", "messages.capture.mti: of another version"),
+            ("N7 = 835", "N7 = 834", "response_codes.N7: not a number of the table"),
+            ("N7 = 835", "N77 = 835", "response_codes.N77: longer than 2 characters"),
+            ("plain_codes = true", "plain = true", "answers: unknown field `plain`"),
+            ("echo = [2,", "echo = [1,", "answers.echo: 1: not in the dialect"),
+            ("= \"48.63\"", "= \"48\"", "answers.network_transaction_id: is made of sub-elements"),
+            ("refund = \"repeat\"", "refund = \"inquire\"", "abilities: unknown variant `inquire`"),
+            ("refund = \"repeat\"", "", "abilities: missing field `refund`"),
+        ] {
+            let error = wrong(GENERIC.1, from, to);
+            assert!(error.contains(told), "{to}: {error}");
+        }
+        assert!(wrong(ODD, "[messages.release]", "[messages.reverse]").contains("duplicate key"));
+        let releases = with(GENERIC.1, "releases_remainder = false", "releases_remainder = true");
+        assert!(releases.is_ok_and(|speech| speech.habits.releases_remainder && speech.speaks(Kind::Release)));
+    }
+}
