@@ -1,7 +1,7 @@
 //! The dialect's tables of messages, read and checked before the first payment.
 
 use super::codec::Codec;
-use super::message::Mti;
+use super::message::{Message, Mti};
 use super::speech::{KINDS, Kind};
 use super::template::{Field, Source, Template, Text};
 use super::values::{Has, Variable, Weight};
@@ -52,7 +52,7 @@ fn message(
     common: &toml::Table,
     codec: &Codec,
 ) -> Result<Template, String> {
-    let mtis = mtis(table.get("mti")).map_err(|why| format!("messages.{name}.mti: {why}"))?;
+    let mtis = mtis(table.get("mti"), codec).map_err(|why| format!("messages.{name}.mti: {why}"))?;
     let shared = common.iter().filter(|_| !kind.manages()).map(|(key, value)| ("common".to_owned(), key, value));
     let own = table.iter().filter(|(key, _)| *key != "mti");
     let own = own.map(|(key, value)| (format!("messages.{name}"), key, value));
@@ -78,13 +78,17 @@ fn message(
     Ok(Template { mtis, fields: fields.into_values().collect() })
 }
 
-fn mtis(value: Option<&toml::Value>) -> Result<Vec<Mti>, String> {
+fn mtis(value: Option<&toml::Value>, codec: &Codec) -> Result<Vec<Mti>, String> {
     const WRONG: &str =
         "a list of one to three message types of requests, by try, such as [\"0400\", \"0420\", \"0421\"]";
     let list = value.and_then(toml::Value::as_array).filter(|list| (1..=3).contains(&list.len())).ok_or(WRONG)?;
     let request = |value: &toml::Value| Mti::parse(value.as_str()?.as_bytes()).filter(|mti| mti.answer().is_some());
     let mtis: Option<Vec<Mti>> = list.iter().map(request).collect();
-    mtis.filter(|mtis| (1..mtis.len()).all(|at| !mtis[..at].contains(&mtis[at]))).ok_or(WRONG.into())
+    let mtis = mtis.filter(|mtis| (1..mtis.len()).all(|at| !mtis[..at].contains(&mtis[at]))).ok_or(WRONG)?;
+    for mti in &mtis {
+        codec.encode(&Message::new(*mti), &mut Vec::new()).map_err(|wrong| wrong.why)?;
+    }
+    Ok(mtis)
 }
 
 fn source(value: &toml::Value) -> Result<Source, String> {

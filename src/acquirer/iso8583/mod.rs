@@ -18,7 +18,6 @@ pub mod message;
 pub mod operation;
 pub mod pending;
 #[cfg(test)]
-#[allow(unused)]
 mod sample;
 pub mod speech;
 mod template;

@@ -306,7 +306,16 @@ mod tests {
             message("0201", &[(2, "4000000000001091"), (4, "1000"), (11, "000001"), (14, "3103"), (41, "T1")]);
         request.set_sub(48, "92", b"123");
         let answer = through(GENERIC.1, &speech.answer(&request, &approved("123")).unwrap());
-        insta::assert_snapshot!(shown(&answer), @"");
+        insta::assert_snapshot!(shown(&answer), @r"
+        0210
+        2 4000000000001091
+        4 000000001000
+        11 000001
+        38 A00001
+        39 00
+        41 T1
+        48.63 123
+        ");
         assert_eq!(speech.outcome(Kind::Purchase, &answer), approved("123"));
         let declined = Outcome::Declined { response_code: 580 };
         let answer = speech.answer(&request, &declined).unwrap();
@@ -367,12 +376,12 @@ mod tests {
             ),
             ("by = \"entry\"", "by = \"amount\"", "common.22: nothing can be chosen by that"),
             ("25 = \"51\"", "90 = \"$original\"", "messages.verify.90: this message has no original"),
-            ("95 = \"$replacement\"", "", "messages.release: a host could not tell it from messages.reverse"),
+            ("95 = \"$replacement\"", "", "messages.reverse: a host could not tell it from messages.release"),
             ("3 = \"020000\"", "3 = \"200000\"", "messages.void: a host could not tell it from messages.refund"),
             ("[\"0220\", \"0221\"]", "[]", "messages.capture.mti: a list of one to three"),
             ("[\"0220\", \"0221\"]", "[\"0230\"]", "messages.capture.mti: a list of one to three"),
             ("[\"0220\", \"0221\"]", "[\"0220\", \"0220\"]", "messages.capture.mti: a list of one to three"),
-            ("[\"0220\", \"0221\"]", "[\"1220\"]", "messages.capture.mti: of another version"),
+            ("[\"0220\", \"0221\"]", "[\"1220\"]", "messages.capture.mti: the message type is of another version"),
             ("N7 = 835", "N7 = 834", "response_codes.N7: not a number of the table"),
             ("N7 = 835", "N77 = 835", "response_codes.N77: longer than 2 characters"),
             ("plain_codes = true", "plain = true", "answers: unknown field `plain`"),
