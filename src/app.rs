@@ -1,8 +1,7 @@
 //! Everything that a flow needs, passed in: no globals.
 
-use crate::acquirer::Acquirer;
-use crate::acquirer::faults::{Fault, Faulty};
 use crate::acquirer::updater::Updater;
+use crate::acquirer::{Acquirer, Acquirers};
 use crate::bins::Bins;
 use crate::clock::{Clock, Millis};
 use crate::consent::{self, Connector};
@@ -32,6 +31,8 @@ pub struct App {
     pub wallets: Wallets,
     pub proxies: Proxies,
     pub sandbox: Arc<dyn Acquirer>,
+    /// The others, which routes lead to.
+    pub acquirers: Acquirers,
     /// The same bank, asked for newer cards.
     pub sandbox_updater: Arc<dyn Updater>,
     /// The sandbox's 3DS server, and the issuer whose page it shows.
@@ -57,11 +58,6 @@ pub struct App {
 }
 
 impl App {
-    /// Who answers for this mode. Test requests never reach a live acquirer; no live acquirer is built in yet.
-    pub fn acquirer(&self, live: bool) -> Option<Arc<dyn Acquirer>> {
-        (!live).then(|| self.sandbox.clone())
-    }
-
     /// Who knows of newer cards in this mode.
     pub fn updater(&self, live: bool) -> Option<&dyn Updater> {
         (!live).then_some(self.sandbox_updater.as_ref())
@@ -75,15 +71,6 @@ impl App {
     /// Who asks the holders of wallets' accounts.
     pub fn connector(&self, live: bool) -> Option<&dyn Connector> {
         (!live).then_some(&self.wallet_page as &dyn Connector)
-    }
-
-    /// The acquirer for one request's own message, behind a line that fails as the request asked; the sandbox's only.
-    pub fn steered(&self, live: bool, fault: Option<Fault>) -> Option<Arc<dyn Acquirer>> {
-        let inner = self.acquirer(live)?;
-        Some(match fault {
-            Some(fault) if !live => Arc::new(Faulty { inner, fault, clock: self.clock.clone() }),
-            _ => inner,
-        })
     }
 
     /// How far this caller's time is ahead of real time, milliseconds: what its test clock was moved (contract section 7).

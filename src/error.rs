@@ -46,7 +46,12 @@ impl Error {
 
     /// A fault of ours (ERR0500). The cause reaches the log, never the caller.
     pub fn internal(cause: impl fmt::Display) -> Error {
-        Error { cause: Some(cause.to_string()), ..Error::new(Code::Err0500) }
+        Error::because(Code::Err0500, cause)
+    }
+
+    /// A refusal with a cause that the operator has to know of.
+    pub fn because(code: Code, cause: impl fmt::Display) -> Error {
+        Error { cause: Some(cause.to_string()), ..Error::new(code) }
     }
 
     /// One or more wrong fields (VAL0002).

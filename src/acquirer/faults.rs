@@ -2,11 +2,12 @@
 //! header `Fuda-Sandbox-Fault`, and see what their retry code does.
 
 use super::{
-    Abilities, Acquirer, Ask, Authentication, BoxFuture, Follow, Funding, Initiator, Operation, Outcome, Reason,
-    StoredCredential,
+    Abilities, Acquirer, Ask, Authentication, BoxFuture, Follow, Funding, Initiator, Operation, Original, Outcome,
+    Reason, StoredCredential, Trace,
 };
 use crate::card::{Expiry, Pan, Scheme};
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
+use crate::error::Error;
 use crate::money::Money;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -48,7 +49,7 @@ impl Fault {
     }
 }
 
-/// An acquirer behind a line that fails once. What recovery sends later goes by the good line.
+/// The sandbox behind a line that fails once. What recovery sends later goes by the good line.
 pub struct Faulty {
     pub inner: Arc<dyn Acquirer>,
     pub fault: Fault,
@@ -56,12 +57,20 @@ pub struct Faulty {
 }
 
 impl Acquirer for Faulty {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.inner.name()
+    }
+
+    fn live(&self) -> bool {
+        self.inner.live()
     }
 
     fn abilities(&self) -> Abilities {
         self.inner.abilities()
+    }
+
+    fn trace(&self, now: Millis) -> BoxFuture<'_, Result<Option<Trace>, Error>> {
+        self.inner.trace(now)
     }
 
     fn send<'a>(&'a self, operation: Operation<'a>) -> BoxFuture<'a, Outcome> {
@@ -91,8 +100,9 @@ impl Faulty {
         let Some(kept) = Kept::of(operation) else { return };
         let (inner, clock) = (self.inner.clone(), self.clock.clone());
         tokio::spawn(async move {
-            clock.sleep(inner.abilities().deadline_ms + LATE_MS).await;
-            inner.send(kept.operation()).await;
+            let operation = kept.operation();
+            clock.sleep(inner.abilities().deadline_ms(&operation) + LATE_MS).await;
+            inner.send(operation).await;
         });
     }
 }
@@ -160,7 +170,7 @@ impl Kept {
         let follow = |kind, follow: Follow<'_>| Kept::Follow {
             kind,
             reference: follow.reference.to_owned(),
-            original: follow.original.to_owned(),
+            original: follow.original.reference.to_owned(),
             money: follow.money,
         };
         Some(match operation {
@@ -170,7 +180,7 @@ impl Kept {
             Operation::Capture(one) => follow(Kind::Capture, one),
             Operation::Refund(one) => follow(Kind::Refund, one),
             Operation::Void(one) => follow(Kind::Void, one),
-            Operation::Release(_) | Operation::Reverse { .. } | Operation::Inquire { .. } => return None,
+            Operation::Release(_) | Operation::Reverse(_) | Operation::Inquire { .. } => return None,
         })
     }
 
@@ -189,7 +199,8 @@ impl Kept {
                     KeptMeans::Card(pan, expiry) => Funding::Card { pan, expiry: *expiry, cvc: None },
                     KeptMeans::Account(wallet, agreement) => Funding::Account { wallet: *wallet, agreement },
                 };
-                let ask = Ask { reference, money, funding, device: None, stored_credential, authentication };
+                let device = None;
+                let ask = Ask { reference, named: None, money, funding, device, stored_credential, authentication };
                 match kind {
                     Kind::Authorize => Operation::Authorize(ask),
                     Kind::Verify => Operation::Verify(ask),
@@ -197,7 +208,8 @@ impl Kept {
                 }
             }
             Kept::Follow { kind, reference, original, money } => {
-                let follow = Follow { reference, original, money: *money };
+                let original = Original::known_as(original, *money);
+                let follow = Follow { reference, named: None, original, money: *money };
                 match kind {
                     Kind::Capture => Operation::Capture(follow),
                     Kind::Refund => Operation::Refund(follow),

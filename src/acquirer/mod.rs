@@ -5,20 +5,31 @@ pub mod faults;
 pub mod sandbox;
 pub mod updater;
 
+use crate::acceptor::Acceptor;
 use crate::card::{Cryptogram, Cvc, Expiry, Pan, Scheme};
+use crate::clock::Millis;
+use crate::error::Error;
 use crate::money::Money;
 use crate::response_codes::{self, OutcomeClass};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+
+/// The acquirers that are set up beside the sandbox, by name.
+pub type Acquirers = Arc<BTreeMap<String, Arc<dyn Acquirer>>>;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What an acquirer can do and how long it may take; data, so that nobody writes empty methods.
 #[derive(Clone, Copy)]
 pub struct Abilities {
-    /// How long an answer is waited for before it counts as unknown, milliseconds.
-    pub deadline_ms: u64,
+    /// How long an answer is waited for before it counts as unknown, milliseconds: of charges, of what follows them, and of
+    /// reversals and inquiries.
+    pub charge_ms: u64,
+    pub follow_ms: u64,
+    pub reversal_ms: u64,
     /// How late the host may still act on a message, milliseconds: before that, "not found" proves nothing.
     pub greatest_lateness_ms: i64,
     /// What is done with a capture, refund or void without an answer. Charges are reversed.
@@ -29,6 +40,24 @@ pub struct Abilities {
     pub inquire: bool,
     /// Whether the host gives back by itself what a capture leaves of its hold.
     pub releases_remainder: bool,
+    /// Whether what follows a charge, and its reversal, name its card too.
+    pub names_cards: bool,
+    /// Whether it takes payments from accounts in wallets.
+    pub accounts: bool,
+}
+
+impl Abilities {
+    pub fn deadline_ms(&self, operation: &Operation<'_>) -> u64 {
+        match operation {
+            Operation::Authorize(_) | Operation::Purchase(_) | Operation::Verify(_) => self.charge_ms,
+            Operation::Capture(_) | Operation::Refund(_) | Operation::Void(_) | Operation::Release(_) => self.follow_ms,
+            Operation::Reverse(_) | Operation::Inquire { .. } => self.reversal_ms,
+        }
+    }
+
+    pub fn longest_ms(&self) -> u64 {
+        self.charge_ms.max(self.follow_ms).max(self.reversal_ms)
+    }
 }
 
 /// How the result of a message without an answer is found out.
@@ -43,8 +72,18 @@ pub enum Settling {
 }
 
 pub trait Acquirer: Send + Sync {
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
+    /// Whether it moves money: test requests never reach such a one (contract section 1).
+    fn live(&self) -> bool;
     fn abilities(&self) -> Abilities;
+
+    /// What will name the next message, sent at `now`; never given twice, by no process. `None` where our reference is all that
+    /// the host goes by.
+    ///
+    /// # Errors
+    /// The store cannot be asked for numbers.
+    fn trace(&self, now: Millis) -> BoxFuture<'_, Result<Option<Trace>, Error>>;
+
     fn send<'a>(&'a self, operation: Operation<'a>) -> BoxFuture<'a, Outcome>;
 }
 
@@ -64,24 +103,91 @@ pub enum Operation<'a> {
     Void(Follow<'a>),
     /// Let go of what a capture left of its hold: `original` is the hold, `money` the remainder.
     Release(Follow<'a>),
-    /// Undo what became of `original`, if anything did.
-    Reverse { original: &'a str },
+    /// Undo what became of the original, if anything did.
+    Reverse(Reversal<'a>),
     /// Tell what became of `reference`: its first answer, or 25 when it is not known.
     Inquire { reference: &'a str },
 }
 
-/// What follows an earlier message: both are named by our references.
+/// What follows an earlier message.
 #[derive(Clone, Copy)]
 pub struct Follow<'a> {
     pub reference: &'a str,
-    pub original: &'a str,
+    pub named: Option<Named<'a>>,
+    pub original: Original<'a>,
     pub money: Money,
+}
+
+#[derive(Clone, Copy)]
+pub struct Reversal<'a> {
+    pub named: Option<Named<'a>>,
+    pub original: Original<'a>,
+}
+
+/// What names a message at a host that does not go by our references (ISO 8583). It stands in the attempt's row before the
+/// message goes, so that any process can name it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// Systems trace audit number (field 11), 1 to 999,999.
+    pub stan: i64,
+    /// Retrieval reference number (field 37), up to 12 letters and digits.
+    pub rrn: String,
+    /// Transmission date and time (field 7) as epoch milliseconds; hosts see seconds.
+    pub sent_at: Millis,
+}
+
+#[derive(Clone, Copy)]
+pub struct Named<'a> {
+    pub trace: &'a Trace,
+    pub acceptor: &'a Acceptor,
+    /// How often the same message may have gone before: a repeat says that it is one.
+    pub tries: u32,
+}
+
+/// What an earlier message asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    Authorization,
+    Purchase,
+    Verification,
+    Capture,
+    /// Refunds and voids; nothing follows them.
+    Other,
+}
+
+/// The message that a later one is about.
+#[derive(Clone, Copy)]
+pub struct Original<'a> {
+    pub reference: &'a str,
+    pub asked: Asked,
+    pub trace: Option<&'a Trace>,
+    pub money: Money,
+    pub auth_code: Option<&'a str>,
+    pub network_transaction_id: Option<&'a str>,
+    /// The charge's card, where [`Abilities::names_cards`] asks for it and it is still kept.
+    pub card: Option<(&'a Pan, Expiry)>,
+}
+
+impl<'a> Original<'a> {
+    /// For a bank that goes by our references.
+    pub fn known_as(reference: &'a str, money: Money) -> Original<'a> {
+        Original {
+            reference,
+            asked: Asked::Other,
+            trace: None,
+            money,
+            auth_code: None,
+            network_transaction_id: None,
+            card: None,
+        }
+    }
 }
 
 /// What every charge tells the bank. `reference` is ours and unique: the bank answers a repeat with its first answer.
 #[derive(Clone, Copy)]
 pub struct Ask<'a> {
     pub reference: &'a str,
+    pub named: Option<Named<'a>>,
     pub money: Money,
     pub funding: Funding<'a>,
     /// The number is a device's (DPAN), with what it has made for this one payment.
@@ -177,6 +283,25 @@ pub struct Approval {
     pub response_code: i64,
     pub auth_code: Option<String>,
     pub network_transaction_id: Option<String>,
+}
+
+/// What an acquirer says by itself.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// Its line stands again after it was down: what waits for it may go.
+    Up,
+    Late(Late),
+}
+
+/// An answer that nobody waited for any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// What names the message that it answers ([`Trace`]).
+    pub stan: i64,
+    pub rrn: String,
+    /// It answers a reversal, not what was reversed.
+    pub reversal: bool,
+    pub outcome: Outcome,
 }
 
 impl Outcome {

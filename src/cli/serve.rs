@@ -4,7 +4,7 @@ use super::background;
 use super::curl;
 use super::store::Store;
 use crate::acquirer::sandbox::Sandbox;
-use crate::acquirer::{Initiator, Reason};
+use crate::acquirer::{Acquirers, Initiator, Reason};
 use crate::app::App;
 use crate::bins::Bins;
 use crate::card::{Card, Expiry, Pan};
@@ -143,6 +143,7 @@ pub async fn make_app(config: &Config, store: Store, listens: &str) -> Result<Ap
         vault: store.vault,
         directory: store.directory,
         sandbox: sandbox.clone(),
+        acquirers: Acquirers::default(),
         sandbox_updater: sandbox,
         checkout: checkout.into(),
         checkout_named: config.checkout_url.is_some(),

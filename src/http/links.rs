@@ -16,6 +16,7 @@ use crate::error::{Error, FieldError};
 use crate::id::{LinkId, TransactionId};
 use crate::json::Node;
 use crate::money::{Currency, Money};
+use crate::pay::line;
 use crate::pay::links::{self, Link, LinkDetails, Standing};
 use crate::pay::transaction::{Address, ReturnUrl};
 use crate::pay::{Answer, idempotency};
@@ -188,15 +189,15 @@ fn link(app: &App, call: &Call, merchant: &Merchant, body: &Node, times: (Millis
     let method = body.get("payment_method");
     let word = method.map(|method| body_text(method, "type")).unwrap_or_default();
     let account = Scheme::of_wallet(word);
-    // Nobody is to type a card into a page that cannot charge it.
-    let nobody =
-        app.acquirer(call.caller.live).is_none() || account.is_some() && app.connector(call.caller.live).is_none();
-    if nobody || Wallet::parse(word).is_some() {
-        return Err(Error::new(Code::Err1015));
-    }
     let currency = Currency::parse(body_text(body, "currency"))
         .filter(|currency| merchant.currencies.contains(currency))
         .ok_or_else(|| Error::field("currency", "not_enabled", "This currency is not enabled for the merchant."))?;
+    // Nobody is to type a card into a page that cannot charge it.
+    let bank = line::choose(app, call.caller, &merchant.id, currency, None)?.first;
+    let unpaid = app.connector(call.caller.live).is_none() || !bank.abilities().accounts;
+    if account.is_some() && unpaid || Wallet::parse(word).is_some() {
+        return Err(Error::new(Code::Err1015));
+    }
     let amount = body.get("amount").and_then(Node::text_or_number).filter(|text| !text.is_empty());
     let amount = amount.map(|text| Money::parse(text, currency)).transpose();
     let amount = amount.map_err(|error| Error::field("amount", error.code(), error.message()))?;

@@ -1,10 +1,12 @@
 //! One row for each message to an acquirer, written before it goes, with what a reversal needs to name it.
 
-use super::transaction::Kind;
-use crate::acquirer::{Acquirer, Operation, Outcome};
+use super::line::{self, Line};
+use super::outcome;
+use super::transaction::{Kind, Transaction};
+use crate::acquirer::{Acquirer, Late, Named, Operation, Outcome, Trace};
 use crate::app::App;
 use crate::clock::Millis;
-use crate::db::{Row, Stmt, args};
+use crate::db::{Row, Stmt, Written, args};
 use crate::error::Error;
 use crate::id::TransactionId;
 
@@ -75,45 +77,178 @@ impl Reply {
     }
 }
 
+/// A message that goes, or went: what its row keeps of it beside the answer.
+pub struct Sent {
+    pub number: i64,
+    pub line: Line,
+    pub sent_at: Millis,
+    pub trace: Option<Trace>,
+}
+
+impl Sent {
+    /// The next message along a line, sent now.
+    pub async fn now(app: &App, line: Line) -> Result<Sent, Error> {
+        let sent_at = app.clock.now();
+        let trace = line.acquirer.trace(sent_at).await?;
+        Ok(Sent { number: 1, line, sent_at, trace })
+    }
+
+    /// As its host knows it; `tries`: how often it may have gone before.
+    pub fn named(&self, tries: u32) -> Option<Named<'_>> {
+        let route = self.line.route.as_ref()?;
+        self.trace.as_ref().map(|trace| Named { trace, acceptor: &route.acceptor, tries })
+    }
+
+    pub fn tag(&self) -> Tag<'_> {
+        let (acquirer, route_id) = (self.line.acquirer.name(), self.line.route.as_ref().map(|route| route.id));
+        Tag { acquirer, route_id, sent_at: self.sent_at, trace: self.trace.as_ref() }
+    }
+}
+
+/// Where a message goes and what names it there, as its row keeps it.
+#[derive(Clone, Copy)]
+pub struct Tag<'a> {
+    pub acquirer: &'a str,
+    pub route_id: Option<i64>,
+    pub sent_at: Millis,
+    pub trace: Option<&'a Trace>,
+}
+
 /// The first message, in the intent's write.
-pub fn first(id: TransactionId, acquirer: &'static str, message: Message, now: Millis) -> Stmt {
+pub fn first(id: TransactionId, tag: Tag<'_>, message: Message) -> Stmt {
     Stmt::new(
-        "INSERT INTO attempts (transaction_id, number, acquirer, operation, reference, sent_at) \
-         VALUES ($1, 1, $2, $3, $4, $5)",
-        args![id, acquirer, message as i64, id.to_string(), now],
+        "INSERT INTO attempts (transaction_id, number, acquirer, operation, reference, sent_at, route_id, stan, rrn) \
+         VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8)",
+        args![
+            id,
+            tag.acquirer,
+            message as i64,
+            id.to_string(),
+            tag.sent_at,
+            tag.route_id,
+            tag.trace.map(|trace| trace.stan),
+            tag.trace.map(|trace| trace.rrn.as_str())
+        ],
     )
 }
 
-/// When the first message went.
-pub async fn first_sent_at(app: &App, id: TransactionId) -> Result<Millis, Error> {
-    let sql = "SELECT sent_at FROM attempts WHERE transaction_id = $1 AND number = 1";
-    let rows = app.db.rows(sql, args![id]).await?;
-    rows.first().ok_or_else(|| Error::internal("a transaction was sent without an attempt"))?.int(0)
-}
-
-/// One more message; answers with its number.
-pub fn next(id: TransactionId, acquirer: &'static str, message: Message, reference: &str, now: Millis) -> Stmt {
+/// One more message; answers with its number. A repeat goes by the trace of what it repeats.
+pub fn next(id: TransactionId, tag: Tag<'_>, message: Message, reference: &str, now: Millis) -> Stmt {
     Stmt::new(
-        "INSERT INTO attempts (transaction_id, number, acquirer, operation, reference, sent_at) \
-         SELECT $1, COALESCE(MAX(number), 0) + 1, $2, $3, $4, $5 FROM attempts WHERE transaction_id = $1 \
-         RETURNING number",
-        args![id, acquirer, message as i64, reference, now],
+        "INSERT INTO attempts (transaction_id, number, acquirer, operation, reference, sent_at, route_id, stan, rrn) \
+         SELECT $1, COALESCE(MAX(number), 0) + 1, $2, $3, $4, $5, CAST($6 AS BIGINT), CAST($7 AS BIGINT), CAST($8 AS TEXT) \
+         FROM attempts WHERE transaction_id = $1 RETURNING number",
+        args![
+            id,
+            tag.acquirer,
+            message as i64,
+            reference,
+            now,
+            tag.route_id,
+            tag.trace.map(|trace| trace.stan),
+            tag.trace.map(|trace| trace.rrn.as_str())
+        ],
     )
     .exactly(1)
 }
 
+/// The message that stands for what a transaction asked of its acquirer: its charge's last, since another acquirer is asked only
+/// when the one before was not reached; of what follows a charge the first, since later ones repeat it.
+pub async fn sent(app: &App, transaction: &Transaction) -> Result<Sent, Error> {
+    let message = Message::of(transaction.kind, transaction.is_charge());
+    let found = look(app, transaction, message).await?;
+    let rows = if transaction.is_charge() { found.last() } else { found.first() };
+    let row = rows.ok_or_else(|| Error::internal("a transaction was sent without an attempt"))?;
+    of_row(app, transaction, row).await
+}
+
+/// The same message once more: by what names the first, and how often it may have gone. The first of its kind goes along the line
+/// of what it is about.
+pub async fn again(app: &App, about: &Transaction, line: &Line, message: Message) -> Result<(Sent, u32), Error> {
+    let found = look(app, about, message).await?;
+    let Some(first) = found.first() else { return Ok((Sent::now(app, line.clone()).await?, 0)) };
+    let tries = first.int(6)?;
+    Ok((of_row(app, about, first).await?, u32::try_from(tries).unwrap_or(u32::MAX)))
+}
+
+/// The first and the last message of its kind, with how many of the kind may have reached the acquirer.
+async fn look(app: &App, transaction: &Transaction, message: Message) -> Result<Vec<Row>, Error> {
+    let sql = "SELECT a.number, a.acquirer, a.route_id, a.sent_at, a.stan, a.rrn, k.tries FROM attempts AS a JOIN ( \
+               SELECT MIN(number) AS first, MAX(number) AS last, SUM(CASE WHEN result = 4 THEN 0 ELSE 1 END) AS tries \
+               FROM attempts WHERE transaction_id = $1 AND operation = $2) AS k ON a.number IN (k.first, k.last) \
+               WHERE a.transaction_id = $1 ORDER BY a.number";
+    app.db.rows(sql, args![transaction.id, message as i64]).await
+}
+
+async fn of_row(app: &App, transaction: &Transaction, row: &Row) -> Result<Sent, Error> {
+    let sent_at = row.int(3)?;
+    let trace = match (row.opt_int(4)?, row.opt_text(5)?) {
+        (Some(stan), Some(rrn)) => Some(Trace { stan, rrn: rrn.to_owned(), sent_at }),
+        _ => None,
+    };
+    let line = line::of_attempt(app, transaction.caller.live, row.text(1)?, row.opt_int(2)?).await?;
+    Ok(Sent { number: row.int(0)?, line, sent_at, trace })
+}
+
+/// Another acquirer is asked, now that the one before is known not to have been reached. The message, durable before it goes, and
+/// the intent with its new time; `None` when the sweep has taken the intent.
+pub async fn elsewhere(
+    app: &App,
+    intent: &Transaction,
+    before: &Sent,
+    line: Line,
+) -> Result<Option<(Transaction, Sent)>, Error> {
+    let settle_after = outcome::settle_after(app, line.abilities().charge_ms);
+    let mut sent = Sent::now(app, line).await?;
+    let sql = "UPDATE transactions SET settle_after = $2 WHERE id = $1 AND state = 1";
+    let refused = Reply { answered: Answered::NotSent, response_code: None };
+    let writes = vec![
+        Stmt::new(sql, args![intent.id, settle_after]).exactly(1),
+        answered(intent.id, before.number, refused, sent.sent_at),
+        next(intent.id, sent.tag(), Message::Charge, &intent.id.to_string(), sent.sent_at),
+    ];
+    match app.db.write(writes).await? {
+        Written::Applied(rows) => {
+            sent.number = rows.last().map_or(Ok(0), |row| row.int(0))?;
+            let intent = Transaction { settle_after: Some(settle_after), ..intent.clone() };
+            Ok(Some((intent, sent)))
+        }
+        Written::GuardFailed(_) => Ok(None),
+        Written::Ambiguous => Err(Error::internal("the database was lost while another acquirer was being asked")),
+    }
+}
+
+/// What came back. An answer that is known is not forgotten for silence: it may have come late, and been written first.
 pub fn answered(id: TransactionId, number: i64, reply: Reply, now: Millis) -> Stmt {
     Stmt::new(
         "UPDATE attempts SET result = $3, response_code = $4, answered_at = $5 \
-         WHERE transaction_id = $1 AND number = $2",
+         WHERE transaction_id = $1 AND number = $2 AND (result IS NULL OR result = 3)",
         args![id, number, reply.answered as i64, reply.response_code, now],
     )
+}
+
+/// Whose message a late answer is about: transaction, number, and what was sent. Of repeats under one trace the last one without
+/// an answer. `None`: nothing that we know went by this trace.
+pub async fn named(app: &App, acquirer: &str, late: &Late) -> Result<Option<(TransactionId, i64, Message)>, Error> {
+    let sql = "SELECT transaction_id, number, operation FROM attempts WHERE acquirer = $1 AND stan = $2 AND rrn = $3 \
+               ORDER BY CASE WHEN result IS NULL OR result = 3 THEN 0 ELSE 1 END, number DESC LIMIT 200";
+    for row in app.db.rows(sql, args![acquirer, late.stan, late.rrn.as_str()]).await? {
+        let operation = row.int(2)?;
+        let message = MESSAGES.into_iter().find(|message| *message as i64 == operation);
+        if let Some(message) = message.filter(|message| (*message == Message::Reversal) == late.reversal) {
+            let id = TransactionId::from_bytes(row.bytes(0)?);
+            let id = id.ok_or_else(|| Error::internal("an attempt's transaction has no id"))?;
+            return Ok(Some((id, row.int(1)?, message)));
+        }
+    }
+    Ok(None)
 }
 
 /// One message to the bank and its answer: no transaction is open, no lock is held. Silence past the deadline is unknown,
 /// not a decline.
 pub async fn ask(app: &App, acquirer: &dyn Acquirer, operation: Operation<'_>) -> Outcome {
-    let answered = app.clock.within(acquirer.abilities().deadline_ms, acquirer.send(operation)).await;
+    let deadline_ms = acquirer.abilities().deadline_ms(&operation);
+    let answered = app.clock.within(deadline_ms, acquirer.send(operation)).await;
     answered.unwrap_or(Outcome::Unknown { why: "no answer in time" })
 }
 
@@ -122,6 +257,7 @@ pub struct Attempt {
     pub message: Option<Message>,
     pub acquirer: String,
     pub reference: String,
+    pub stan: Option<i64>,
     pub sent_at: Millis,
     pub answered: Option<Answered>,
     pub response_code: Option<i64>,
@@ -130,7 +266,7 @@ pub struct Attempt {
 
 /// All messages of a transaction in order; at most 200, the first ones of a host that was gone for weeks.
 pub async fn of_transaction(app: &App, id: TransactionId) -> Result<Vec<Attempt>, Error> {
-    let sql = "SELECT operation, acquirer, reference, sent_at, result, response_code, answered_at FROM attempts \
+    let sql = "SELECT operation, acquirer, reference, sent_at, result, response_code, answered_at, stan FROM attempts \
                WHERE transaction_id = $1 ORDER BY number LIMIT 200";
     let read = |row: &Row| {
         let (operation, result) = (row.int(0)?, row.opt_int(4)?);
@@ -138,6 +274,7 @@ pub async fn of_transaction(app: &App, id: TransactionId) -> Result<Vec<Attempt>
             message: MESSAGES.into_iter().find(|message| *message as i64 == operation),
             acquirer: row.text(1)?.to_owned(),
             reference: row.text(2)?.to_owned(),
+            stan: row.opt_int(7)?,
             sent_at: row.int(3)?,
             answered: ANSWERS.into_iter().find(|answer| Some(*answer as i64) == result),
             response_code: row.opt_int(5)?,

@@ -1,10 +1,11 @@
 //! A charge from end to end: purchase, authorization, and the zero-amount verification that stores a card. The story of
 //! the whole program; it runs in a task of its own, so a client that hangs up changes nothing.
 
-use super::attempts::{self, Message};
+use super::attempts::{self, Message, Sent};
 use super::authenticate::{self, Asked};
 use super::idempotency;
 use super::instrument::{self, Instrument};
+use super::line::{self, Line, Lines};
 use super::means::Means;
 use super::outcome::{self, Flow};
 use super::refusal::Refusal;
@@ -12,7 +13,7 @@ use super::request::{CardSource, ChargeRequest};
 use super::stored::{self, StoredCard};
 use super::transaction::{Source, State, Transaction, Waits};
 use super::{Answer, links, store, subscribe, waiting, wallet};
-use crate::acquirer::Acquirer;
+use crate::acquirer::Outcome;
 use crate::app::App;
 use crate::codes::Code;
 use crate::db::Written;
@@ -28,17 +29,27 @@ pub async fn charge(app: &App, request: ChargeRequest, source: CardSource) -> Re
     if let Some(answer) = idempotency::replay(app, request.claim.as_ref()).await? {
         return Ok(answer);
     }
-    let acquirer = app.steered(request.caller.live, request.fault).ok_or_else(|| Error::new(Code::Err1015))?;
+    let currency = request.money.currency;
+    let Lines { first, second } = line::choose(app, request.caller, &request.merchant.id, currency, request.fault)?;
     let mut instrument = instrument::bring(app, &request, source).await?;
-    let intent = match begin(app, &request, &mut instrument, acquirer.as_ref()).await? {
-        Begun::Intent(intent) => *intent,
+    if instrument.means.card().is_none() && !first.abilities().accounts {
+        return Err(Error::new(Code::Err1015));
+    }
+    let (intent, sent) = match begin(app, &request, &mut instrument, &first).await? {
+        Begun::Intent(intent, sent) => (*intent, sent),
         Begun::Waiting(answer) | Begun::Refused(answer) => return Ok(answer),
         // Another request took the key between our look-up and our write.
         Begun::KeyTaken => {
             return idempotency::replay(app, request.claim.as_ref()).await?.ok_or_else(|| Error::new(Code::Err1008));
         }
     };
-    finish(app, &request, &instrument, &intent, acquirer.as_ref()).await
+    finish(app, &request, &instrument, &intent, Way { sent, second }).await
+}
+
+/// The message whose row stands in the intent's write, and who is asked when its acquirer is not reached.
+pub struct Way {
+    pub sent: Sent,
+    pub second: Option<Line>,
 }
 
 /// From a durable intent to its end.
@@ -47,23 +58,33 @@ pub async fn finish(
     request: &ChargeRequest,
     instrument: &Instrument,
     intent: &Transaction,
-    acquirer: &dyn Acquirer,
+    Way { mut sent, second }: Way,
 ) -> Result<Answer, Error> {
-    outcome::refuse_stale(app, intent, acquirer.abilities().deadline_ms)?;
-    let answered = instrument::send(app, request, instrument, intent, acquirer).await;
+    outcome::refuse_stale(app, intent, sent.line.abilities().charge_ms)?;
+    let mut intent = intent.clone();
+    let mut answered = instrument::send(app, request, instrument, &intent, &sent).await;
+    if let (Outcome::NotSent { why }, Some(line)) = (&answered, second)
+        && let Some((longer, other)) = attempts::elsewhere(app, &intent, &sent, line).await?
+    {
+        tracing::warn!(why, transaction = %intent.id, acquirer = other.line.acquirer.name(), "the second acquirer is asked");
+        (intent, sent) = (longer, other);
+        outcome::refuse_stale(app, &intent, sent.line.abilities().charge_ms)?;
+        answered = instrument::send(app, request, instrument, &intent, &sent).await;
+    }
     let flow = Flow {
         app,
         merchant: &request.merchant,
         request_id: &request.request_id,
         claim: request.claim.as_ref(),
-        intent,
+        intent: &intent,
+        number: sent.number,
         parent: None,
     };
     outcome::conclude(&flow, answered, |after| instrument::ended(app, request, instrument, after)).await
 }
 
 enum Begun {
-    Intent(Box<Transaction>),
+    Intent(Box<Transaction>, Sent),
     /// The cardholder's browser has to go somewhere first: the answer says where.
     Waiting(Answer),
     Refused(Answer),
@@ -71,12 +92,7 @@ enum Begun {
 }
 
 /// May it go on? Then the intent is written; if not, its refusal is.
-async fn begin(
-    app: &App,
-    request: &ChargeRequest,
-    instrument: &mut Instrument,
-    acquirer: &dyn Acquirer,
-) -> Result<Begun, Error> {
+async fn begin(app: &App, request: &ChargeRequest, instrument: &mut Instrument, line: &Line) -> Result<Begun, Error> {
     let ip = risk::public_ip(request.details.customer_ip.as_deref());
     // A stored card has been tried before: testing cards by their tokens would test nothing.
     if let (None, Some(card)) = (&instrument.stored, instrument.means.card())
@@ -90,7 +106,7 @@ async fn begin(
         return Err(wallet::replayed(request, from.wallet));
     }
     let verdict = judged(app, request, &instrument.means, ip).await?;
-    let mut intent = draft(app, request, instrument, acquirer).await?;
+    let mut intent = draft(app, request, instrument).await?;
     subscribe::agree(request, &mut intent)?;
     intent.details.risk = verdict.note.kept();
     let code = match verdict.code {
@@ -100,15 +116,13 @@ async fn begin(
             wait(instrument, &mut intent, waits);
             None
         }
-        None => authenticated(app, request, instrument, &mut intent, acquirer).await?,
+        None => authenticated(app, request, instrument, &mut intent).await?,
     };
     let (intent, code) = match code {
         Some(code) => (intent, code),
-        None => match write_intent(app, request, instrument, intent, verdict, acquirer.name()).await? {
-            Intent::Written(intent) if intent.state == State::Waiting => {
-                return Ok(Begun::Waiting(waiting::answer(app, &intent)));
-            }
-            Intent::Written(intent) => return Ok(Begun::Intent(intent)),
+        None => match write_intent(app, request, instrument, intent, verdict, line).await? {
+            Intent::Waiting(intent) => return Ok(Begun::Waiting(waiting::answer(app, &intent))),
+            Intent::Written(intent, sent) => return Ok(Begun::Intent(intent, sent)),
             Intent::KeyTaken => return Ok(Begun::KeyTaken),
             Intent::Refused(intent, code) => (*intent, code),
         },
@@ -129,14 +143,11 @@ async fn authenticated(
     request: &ChargeRequest,
     instrument: &mut Instrument,
     intent: &mut Transaction,
-    acquirer: &dyn Acquirer,
 ) -> Result<Option<Code>, Error> {
     let Some(card) = instrument.means.card().filter(|_| instrument.device().is_none()) else { return Ok(None) };
     match authenticate::ask(app, request, card, intent).await? {
         Asked::GoOn(result) => {
             intent.details.three_d_secure = result;
-            // The issuer's answer took its time; the bank's begins now.
-            intent.settle_after = Some(outcome::settle_after(app, acquirer.abilities().deadline_ms));
             Ok(None)
         }
         Asked::Failed(result) => {
@@ -154,7 +165,6 @@ async fn authenticated(
 fn wait(instrument: &mut Instrument, intent: &mut Transaction, waits: Waits) {
     instrument.cvc = None;
     intent.state = State::Waiting;
-    intent.settle_after = None;
     intent.details.waits = Some(waits);
 }
 
@@ -180,7 +190,8 @@ async fn judged(app: &App, request: &ChargeRequest, means: &Means, ip: Option<Ip
 }
 
 enum Intent {
-    Written(Box<Transaction>),
+    Written(Box<Transaction>, Sent),
+    Waiting(Box<Transaction>),
     KeyTaken,
     /// A count had no room; nothing was written.
     Refused(Box<Transaction>, Code),
@@ -193,12 +204,18 @@ async fn write_intent(
     instrument: &Instrument,
     mut intent: Transaction,
     verdict: Verdict,
-    acquirer: &'static str,
+    line: &Line,
 ) -> Result<Intent, Error> {
     let bound =
         Bound { entity: request.caller.entity, live: request.caller.live, owner: Owner::Transaction(intent.id) };
     // What follows an account's payment goes by the payment's own reference.
     let sealed = instrument.means.card().map(|card| app.vault.seal(&bound, &card.pan)).transpose()?;
+    let mut sent = None;
+    if intent.state == State::Pending {
+        // The issuer's answer took its time; the bank's begins now.
+        intent.settle_after = Some(outcome::settle_after(app, line.abilities().charge_ms));
+        sent = Some(Sent::now(app, line.clone()).await?);
+    }
     let mut writes = Vec::with_capacity(4);
     if let Some(claim) = &request.claim {
         writes.push(claim.insert(intent.id, app.clock.now()));
@@ -223,14 +240,17 @@ async fn write_intent(
         writes.push(app.later(jobs::Kind::Abandon, intent.id, request.caller, waits.until));
         let claim = request.claim.as_ref();
         writes.extend(claim.map(|claim| claim.redirected(intent.id, &waiting::answer(app, &intent))));
-    } else {
-        writes.push(attempts::first(intent.id, acquirer, Message::Charge, app.clock.now()));
     }
+    writes.extend(sent.iter().map(|sent| attempts::first(intent.id, sent.tag(), Message::Charge)));
     match app.db.write(writes).await? {
         Written::Applied(rows) => {
             // The token's guard answers with a row of its own; the number is the last row's.
             intent.reference = rows.last().map_or(Ok(0), |row| row.int(0))?;
-            Ok(Intent::Written(Box::new(intent)))
+            let intent = Box::new(intent);
+            Ok(match sent {
+                Some(sent) => Intent::Written(intent, sent),
+                None => Intent::Waiting(intent),
+            })
         }
         Written::GuardFailed(0) if request.claim.is_some() => Ok(Intent::KeyTaken),
         Written::GuardFailed(at) if Some(at) == link_at => Err(Error::new(Code::Err1014)),
@@ -248,7 +268,7 @@ async fn write_intent(
         },
         // Nothing was sent: if it stands, its cardholder can go on.
         Written::Ambiguous if intent.state == State::Waiting => match store::reread(&app.db, intent.id).await? {
-            Some(found) => Ok(Intent::Written(Box::new(found))),
+            Some(found) => Ok(Intent::Waiting(Box::new(found))),
             None => Err(Error::internal("the database was lost while a waiting charge was being written")),
         },
         // Never sent: if the intent is there after all, the sweep reverses it.
@@ -256,12 +276,7 @@ async fn write_intent(
     }
 }
 
-pub async fn draft(
-    app: &App,
-    request: &ChargeRequest,
-    instrument: &Instrument,
-    acquirer: &dyn Acquirer,
-) -> Result<Transaction, Error> {
+pub async fn draft(app: &App, request: &ChargeRequest, instrument: &Instrument) -> Result<Transaction, Error> {
     let now = app.clock.now();
     let created_at = match request.at {
         Some(at) => at,
@@ -279,7 +294,7 @@ pub async fn draft(
         kind: request.purpose.kind(request.money),
         state: State::Pending,
         created_at,
-        settle_after: Some(outcome::settle_after(app, acquirer.abilities().deadline_ms)),
+        settle_after: None,
         money: request.money,
         merchant_txn_ref: request.merchant_txn_ref.clone(),
         scheme: instrument.means.scheme(),

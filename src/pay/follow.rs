@@ -1,14 +1,16 @@
 //! What follows a charge: capture, refund, void. The same story as a charge, without a card: the balance that it takes is
 //! reserved in the intent's write, on the row of what it follows.
 
-use super::attempts::{self, Message};
+use super::attempts::{self, Message, Sent};
 use super::idempotency::{self, Claim};
+use super::line::{self, Line};
+use super::original::Referred;
 use super::outcome::{self, Extra, Flow};
 use super::refusal::Refusal;
 use super::transaction::{Details, Kind, State, Transaction};
 use super::{Answer, parent, store};
 use crate::acquirer::faults::Fault;
-use crate::acquirer::{Acquirer, Follow, Operation, Outcome};
+use crate::acquirer::{Follow, Operation, Outcome};
 use crate::app::App;
 use crate::codes::Code;
 use crate::db::Written;
@@ -44,26 +46,26 @@ pub async fn follow(app: &App, request: FollowRequest) -> Result<Answer, Error> 
     if let Some(answer) = idempotency::replay(app, request.claim.as_ref()).await? {
         return Ok(answer);
     }
-    let acquirer = app.steered(request.caller.live, request.fault).ok_or_else(|| Error::new(Code::Err1015))?;
     for _ in 0..RACES {
         let parent = find(app, &request).await?;
         let money = money(&request, &parent)?;
-        let draft = draft(app, &request, &parent, money, acquirer.as_ref()).await?;
+        let draft = draft(app, &request, &parent, money).await?;
         let begun = match parent::check(&parent, request.kind, money) {
-            Ok(()) => begin(app, &request, &parent, draft, acquirer.as_ref()).await?,
+            Ok(()) => begin(app, &request, &parent, draft).await?,
             Err(Code::Err3019) => refuse(app, &request, &parent, draft, Code::Err3019).await?,
             Err(code) => return Err(Error::new(code)),
         };
         match begun {
-            Begun::Intent(intent) => {
-                outcome::refuse_stale(app, &intent, acquirer.abilities().deadline_ms)?;
-                let answered = send(app, &intent, &parent, acquirer.as_ref()).await;
+            Begun::Intent(intent, about, sent) => {
+                outcome::refuse_stale(app, &intent, sent.line.abilities().follow_ms)?;
+                let answered = send(app, &intent, &about, &sent).await;
                 let flow = Flow {
                     app,
                     merchant: &request.merchant,
                     request_id: &request.request_id,
                     claim: request.claim.as_ref(),
                     intent: &intent,
+                    number: sent.number,
                     parent: Some(&parent),
                 };
                 return outcome::conclude(&flow, answered, |_| Ok(Extra::default())).await;
@@ -96,13 +98,7 @@ fn money(request: &FollowRequest, parent: &Transaction) -> Result<Money, Error> 
     }
 }
 
-async fn draft(
-    app: &App,
-    request: &FollowRequest,
-    parent: &Transaction,
-    money: Money,
-    acquirer: &dyn Acquirer,
-) -> Result<Transaction, Error> {
+async fn draft(app: &App, request: &FollowRequest, parent: &Transaction, money: Money) -> Result<Transaction, Error> {
     let now = app.clock.now();
     let due = match &request.lapse {
         Some(job) => app.due(job, request.caller).await?,
@@ -125,7 +121,7 @@ async fn draft(
         kind: request.kind,
         state: State::Pending,
         created_at,
-        settle_after: Some(outcome::settle_after(app, acquirer.abilities().deadline_ms)),
+        settle_after: None,
         money,
         token: None,
         details,
@@ -143,7 +139,8 @@ async fn draft(
 }
 
 enum Begun {
-    Intent(Box<Transaction>),
+    /// With what it is about, and its message.
+    Intent(Box<Transaction>, Referred, Sent),
     Refused(Answer),
     KeyTaken,
     /// The parent is no longer as it was read.
@@ -157,8 +154,10 @@ async fn write_intent(
     parent: &Transaction,
     mut intent: Transaction,
     verdict: Verdict,
-    acquirer: &dyn Acquirer,
 ) -> Result<Begun, Error> {
+    let about = Referred::to(app, parent).await?;
+    let sent = Sent::now(app, along(app, request, &about)).await?;
+    intent.settle_after = Some(outcome::settle_after(app, sent.line.abilities().follow_ms));
     let mut writes = Vec::with_capacity(6);
     if let Some(claim) = &request.claim {
         writes.push(claim.insert(intent.id, app.clock.now()));
@@ -170,11 +169,11 @@ async fn write_intent(
     let counts = writes.len();
     writes.extend(verdict.writes());
     writes.push(store::insert(&intent, None)?);
-    writes.push(attempts::first(intent.id, acquirer.name(), Message::of(intent.kind, false), app.clock.now()));
+    writes.push(attempts::first(intent.id, sent.tag(), Message::of(intent.kind, false)));
     match app.db.write(writes).await? {
         Written::Applied(rows) => {
             intent.reference = rows.last().map_or(Ok(0), |row| row.int(0))?;
-            Ok(Begun::Intent(Box::new(intent)))
+            Ok(Begun::Intent(Box::new(intent), about, sent))
         }
         Written::GuardFailed(0) if request.claim.is_some() => Ok(Begun::KeyTaken),
         Written::GuardFailed(at) => match at.checked_sub(counts).and_then(|at| verdict.refused_at(at)) {
@@ -223,14 +222,18 @@ async fn begin(
     request: &FollowRequest,
     parent: &Transaction,
     mut draft: Transaction,
-    acquirer: &dyn Acquirer,
 ) -> Result<Begun, Error> {
     let verdict = judged(app, &draft).await?;
     draft.details.risk = verdict.note.kept();
     if let Some(code) = verdict.code {
         return refuse(app, request, parent, draft, code).await;
     }
-    write_intent(app, request, parent, draft, verdict, acquirer).await
+    write_intent(app, request, parent, draft, verdict).await
+}
+
+/// The way that its parent went: no other acquirer knows of it.
+fn along(app: &App, request: &FollowRequest, about: &Referred) -> Line {
+    line::steered(app, about.sent.line.clone(), request.fault)
 }
 
 /// The message as it goes first, and as recovery repeats it: under the same reference.
@@ -242,8 +245,9 @@ pub fn operation<'a>(kind: Kind, follow: Follow<'a>) -> Operation<'a> {
     }
 }
 
-async fn send(app: &App, intent: &Transaction, parent: &Transaction, acquirer: &dyn Acquirer) -> Outcome {
-    let (reference, original) = (intent.id.to_string(), parent.id.to_string());
-    let follow = Follow { reference: &reference, original: &original, money: intent.money };
-    attempts::ask(app, acquirer, operation(intent.kind, follow)).await
+async fn send(app: &App, intent: &Transaction, about: &Referred, sent: &Sent) -> Outcome {
+    let reference = intent.id.to_string();
+    let (named, original) = (sent.named(0), about.original());
+    let follow = Follow { reference: &reference, named, original, money: intent.money };
+    attempts::ask(app, sent.line.acquirer.as_ref(), operation(intent.kind, follow)).await
 }

@@ -3,6 +3,7 @@
 
 use super::attempts::{self, Answered, Message, Reply};
 use super::follow::{FollowRequest, follow};
+use super::original::Referred;
 use super::recover::{backoff_ms, merchant};
 use super::store;
 use super::transaction::{Kind, State};
@@ -70,15 +71,20 @@ pub async fn release(app: &App, job: &Job) -> Result<(), Error> {
         app.db.write(vec![job.done()]).await?;
         return Ok(());
     };
-    let acquirer = app.acquirer(capture.caller.live);
-    let acquirer = acquirer.ok_or_else(|| Error::internal("no acquirer is configured for this payment's mode"))?;
+    let about = Referred::to(app, &hold).await?;
+    if about.sent.line.abilities().releases_remainder {
+        app.db.write(vec![job.done()]).await?;
+        return Ok(());
+    }
     let remainder = hold.money.checked_sub(capture.money).unwrap_or(Money::zero(hold.money.currency));
-    let (reference, original) = (format!("{}-l", capture.id), hold.id.to_string());
-    let attempt = attempts::next(capture.id, acquirer.name(), Message::Release, &reference, app.clock.now());
+    let reference = format!("{}-l", capture.id);
+    let (sent, tries) = attempts::again(app, &capture, &about.sent.line, Message::Release).await?;
+    let attempt = attempts::next(capture.id, sent.tag(), Message::Release, &reference, app.clock.now());
     let Written::Applied(rows) = app.db.write(vec![job.still_held(), attempt]).await? else { return Ok(()) };
     let number = rows.last().map_or(Ok(0), |row| row.int(0))?;
-    let follow = Follow { reference: &reference, original: &original, money: remainder };
-    let reply = Reply::of(&attempts::ask(app, acquirer.as_ref(), Operation::Release(follow)).await);
+    let (named, original) = (sent.named(tries), about.original());
+    let follow = Follow { reference: &reference, named, original, money: remainder };
+    let reply = Reply::of(&attempts::ask(app, sent.line.acquirer.as_ref(), Operation::Release(follow)).await);
     let answered = attempts::answered(capture.id, number, reply, app.clock.now());
     let end = match reply.answered {
         Answered::Approved => job.done(),

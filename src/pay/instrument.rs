@@ -1,6 +1,6 @@
 //! The card in memory, for one message to the bank: where it comes from, how it is sent, and what its charge's end adds.
 
-use super::attempts;
+use super::attempts::{self, Sent};
 use super::means::{Account, Means};
 use super::outcome::Extra;
 use super::request::{CardSource, ChargeRequest, Purpose};
@@ -9,7 +9,7 @@ use super::subscribe;
 use super::tokens;
 use super::transaction::{Kind, State, Transaction};
 use super::wallet::{self, Device, FromWallet};
-use crate::acquirer::{self, Acquirer, Ask, Initiator, Operation, Outcome, StoredCredential};
+use crate::acquirer::{self, Ask, Initiator, Operation, Outcome, StoredCredential};
 use crate::app::App;
 use crate::card::{Card, Cvc, contains_number, known_path};
 use crate::codes::Code;
@@ -119,7 +119,7 @@ pub async fn send(
     request: &ChargeRequest,
     instrument: &Instrument,
     intent: &Transaction,
-    acquirer: &dyn Acquirer,
+    sent: &Sent,
 ) -> Outcome {
     let reference = intent.id.to_string();
     let stored = instrument.stored.as_ref();
@@ -133,6 +133,7 @@ pub async fn send(
     let proof = intent.details.three_d_secure.as_ref().and_then(|authenticated| authenticated.for_acquirer());
     let ask = Ask {
         reference: &reference,
+        named: sent.named(0),
         money: intent.money,
         funding: instrument.means.funding(instrument.cvc.as_ref()),
         device: instrument
@@ -147,7 +148,7 @@ pub async fn send(
         Purpose::Subscription if intent.kind == Kind::Capture => Operation::Purchase(ask),
         Purpose::StoreCard | Purpose::Subscription => Operation::Verify(ask),
     };
-    attempts::ask(app, acquirer, operation).await
+    attempts::ask(app, sent.line.acquirer.as_ref(), operation).await
 }
 
 /// What the end of a charge adds: the token that was to be made, the use of the one that was charged, or a decline that

@@ -41,6 +41,8 @@ pub struct Flow<'a> {
     pub request_id: &'a str,
     pub claim: Option<&'a Claim>,
     pub intent: &'a Transaction,
+    /// Of the message that was answered.
+    pub number: i64,
     /// What the intent follows.
     pub parent: Option<&'a Transaction>,
 }
@@ -61,7 +63,7 @@ pub async fn conclude(
     let (app, intent) = (flow.app, flow.intent);
     let reply = Reply::of(&outcome);
     // Before the times of what follows from it: the story of a transaction is told in their order.
-    let answered = attempts::answered(intent.id, 1, reply, app.clock.now());
+    let answered = attempts::answered(intent.id, flow.number, reply, app.clock.now());
     let after = apply(intent, event(outcome)).map_err(|_| Error::internal("an intent is not pending"))?;
     let extra = ended(&after)?;
     let answer = extra.answer.unwrap_or_else(|| envelope::answer(&after, flow.merchant, flow.request_id));
@@ -187,8 +189,7 @@ fn follow_up(app: &App, merchant: &Merchant, after: &Transaction, parent: Option
         }
         (Kind::Capture, State::Approved, Some(hold)) => {
             rows.push(jobs::remove(JobKind::Lapse, hold.id));
-            let kept = app.acquirer(after.caller.live).is_some_and(|bank| !bank.abilities().releases_remainder);
-            if kept && after.money.minor < hold.money.minor {
+            if after.money.minor < hold.money.minor {
                 rows.push(jobs::enqueue(JobKind::Release, after.id, app.database_now()));
             }
         }
@@ -245,7 +246,7 @@ async fn written(app: &App, intent: &Transaction, after: &Transaction, writes: V
 /// is told the one thing that will be true (ERR1010); of what follows one, that the result is not known yet (ERR1016).
 async fn lost_to_the_sweep(flow: &Flow<'_>, reply: Reply) -> Result<Answer, Error> {
     let (app, intent) = (flow.app, flow.intent);
-    let now = late_answer(app, intent.id, 1, reply).await?;
+    let now = late_answer(app, intent.id, (flow.number, true), reply).await?;
     if now.state == State::Pending {
         return Err(Error::internal("an outcome's write was refused although its intent stands"));
     }
@@ -268,8 +269,13 @@ async fn lost_to_the_sweep(flow: &Flow<'_>, reply: Reply) -> Result<Answer, Erro
 
 /// An answer that came when the transaction was no longer the asker's to end. It is recorded; an approval of what has
 /// ended otherwise, which no bank should send, makes the transaction unknown again, and recovery asks once more. The
-/// transaction as it stands then.
-pub async fn late_answer(app: &App, id: TransactionId, number: i64, reply: Reply) -> Result<Transaction, Error> {
+/// transaction as it stands then. `charges`: the message with the number is no reversal.
+pub async fn late_answer(
+    app: &App,
+    id: TransactionId,
+    (number, charges): (i64, bool),
+    reply: Reply,
+) -> Result<Transaction, Error> {
     tracing::warn!(transaction = %id, "an answer came after the transaction was given up");
     let mut failure = Error::internal("a late answer could not be recorded");
     for pause_ms in [0, 20, 100, 500, 2_000] {
@@ -282,8 +288,8 @@ pub async fn late_answer(app: &App, id: TransactionId, number: i64, reply: Reply
             }
         };
         let mut writes = vec![attempts::answered(id, number, reply, app.clock.now())];
-        // Of a charge's messages only the first one charges: a reversal's approval says that nothing stands.
-        let stands = reply.answered == Answered::Approved && (number == 1 || !found.is_charge());
+        // A reversal's approval says that nothing stands.
+        let stands = reply.answered == Answered::Approved && (charges || !found.is_charge());
         if stands && matches!(found.state, State::Reversed | State::Declined) {
             writes.extend(reopen(app, &found));
         }

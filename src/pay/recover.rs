@@ -3,12 +3,13 @@
 //! out what the bank did, or undoes it, until the bank confirms. A charge is reversed; a capture, refund or void is
 //! repeated under its reference or inquired about, as the acquirer can.
 
-use super::attempts::{self, Answered, Message, Reply};
+use super::attempts::{self, Answered, Message, Reply, Sent};
 use super::follow;
+use super::original::Referred;
 use super::state::{Event, apply};
 use super::transaction::{Kind, State, Transaction};
 use super::{envelope, idempotency, outcome, store};
-use crate::acquirer::{Abilities, Acquirer, Follow, Operation, Outcome, Settling};
+use crate::acquirer::{Abilities, Follow, Operation, Outcome, Reversal, Settling};
 use crate::app::App;
 use crate::audit::Deed;
 use crate::db::{Db, Row, Stmt, Written, args};
@@ -29,7 +30,7 @@ const MISFIT_MS: i64 = 60 * 60 * 1000;
 
 /// What says that this message could not be worked on, not what became of the first one: error, re-enter, format error, and
 /// hosts that are out of order. The first answer of an idempotent host is none of them for long: it is asked again.
-const MALFUNCTIONS: [i64; 7] = [6, 19, 30, 91, 92, 96, 99];
+pub const MALFUNCTIONS: [i64; 7] = [6, 19, 30, 91, 92, 96, 99];
 
 /// The response code of what an operator settles as not done: "no action taken".
 const NO_ACTION: i64 = 20;
@@ -97,13 +98,12 @@ pub async fn recover(app: &App, job: &Job) -> Result<(), Error> {
         app.db.write(vec![job.done()]).await?;
         return Ok(());
     };
-    let acquirer = app.acquirer(found.caller.live);
-    let acquirer = acquirer.ok_or_else(|| Error::internal("no acquirer is configured for this payment's mode"))?;
-    let case = Case { app, job, found: &found, acquirer };
+    let sent = attempts::sent(app, &found).await?;
+    let case = Case { app, job, found: &found, sent };
     if found.is_charge() {
         return case.reverse().await;
     }
-    let abilities = case.acquirer.abilities();
+    let abilities = case.sent.line.abilities();
     let settling = match found.kind {
         Kind::Refund => abilities.refund,
         Kind::Void => abilities.void,
@@ -125,20 +125,20 @@ struct Case<'a> {
     app: &'a App,
     job: &'a Job,
     found: &'a Transaction,
-    acquirer: Arc<dyn Acquirer>,
+    /// Its first message.
+    sent: Sent,
 }
 
 impl Case<'_> {
     /// Undone when the bank says so (0, 79). "Not found" proves nothing while the original may still be on its way.
     async fn reverse(&self) -> Result<(), Error> {
-        let original = self.found.id.to_string();
-        let reference = format!("{original}-r");
-        let too_late = self.too_late_to_act().await?;
-        let Some((number, reply, _)) =
-            self.ask(Message::Reversal, &reference, Operation::Reverse { original: &original }).await?
-        else {
-            return Ok(());
-        };
+        let about = Referred::to(self.app, self.found).await?;
+        let reference = format!("{}-r", self.found.id);
+        let too_late = self.too_late_to_act();
+        let (sent, tries) = attempts::again(self.app, self.found, &self.sent.line, Message::Reversal).await?;
+        let reversal = Reversal { named: sent.named(tries), original: about.original() };
+        let asked = self.ask(&sent, Message::Reversal, &reference, Operation::Reverse(reversal)).await?;
+        let Some((number, reply, _)) = asked else { return Ok(()) };
         let undone = match (reply.answered, reply.response_code) {
             (Answered::Approved, _) | (Answered::Declined, Some(79)) => true,
             (Answered::Declined, Some(25)) => too_late,
@@ -149,12 +149,18 @@ impl Case<'_> {
 
     /// The same message under the same reference: the host's first answer to it is its answer to this one.
     async fn repeat(&self, abilities: Abilities) -> Result<(), Error> {
-        let (reference, original) = (self.found.id.to_string(), self.found.parent.map(|id| id.to_string()));
-        let original = original.unwrap_or_default();
-        let follow = Follow { reference: &reference, original: &original, money: self.found.money };
-        let operation = follow::operation(self.found.kind, follow);
+        let parent = self.found.parent.ok_or_else(|| Error::internal("what follows nothing cannot be repeated"))?;
+        let parent = store::reread(&self.app.db, parent).await?;
+        let about =
+            Referred::to(self.app, &parent.ok_or_else(|| Error::internal("a transaction's parent is gone"))?).await?;
+        let reference = self.found.id.to_string();
         let message = Message::of(self.found.kind, false);
-        let Some((number, reply, outcome)) = self.ask(message, &reference, operation).await? else { return Ok(()) };
+        let (sent, tries) = attempts::again(self.app, self.found, &self.sent.line, message).await?;
+        let (named, original) = (sent.named(tries), about.original());
+        let follow = Follow { reference: &reference, named, original, money: self.found.money };
+        let operation = follow::operation(self.found.kind, follow);
+        let asked = self.ask(&sent, message, &reference, operation).await?;
+        let Some((number, reply, outcome)) = asked else { return Ok(()) };
         match outcome {
             Outcome::Approved(approval) => self.settle(Event::Approved(approval), number, reply).await,
             Outcome::Declined { response_code } if !MALFUNCTIONS.contains(&response_code) => {
@@ -174,10 +180,10 @@ impl Case<'_> {
     async fn inquire(&self, sent_once: bool) -> Result<(), Error> {
         let reference = self.found.id.to_string();
         let operation = Operation::Inquire { reference: &reference };
-        let too_late = self.too_late_to_act().await?;
-        let Some((number, reply, outcome)) = self.ask(Message::Inquiry, &reference, operation).await? else {
-            return Ok(());
-        };
+        let too_late = self.too_late_to_act();
+        let sent = Sent::now(self.app, self.sent.line.clone()).await?;
+        let asked = self.ask(&sent, Message::Inquiry, &reference, operation).await?;
+        let Some((number, reply, outcome)) = asked else { return Ok(()) };
         match outcome {
             Outcome::Approved(approval) => self.settle(Event::Approved(approval), number, reply).await,
             Outcome::Declined { response_code: 25 } if sent_once && too_late => {
@@ -192,28 +198,27 @@ impl Case<'_> {
 
     /// Whether the host can no longer act on the first message, however late it is. To be asked before the host is: its
     /// answer takes its time too.
-    async fn too_late_to_act(&self) -> Result<bool, Error> {
-        let abilities = self.acquirer.abilities();
-        let deadline_ms = i64::try_from(abilities.deadline_ms).unwrap_or(i64::MAX / 4);
+    fn too_late_to_act(&self) -> bool {
+        let abilities = self.sent.line.abilities();
+        let deadline_ms = i64::try_from(abilities.longest_ms()).unwrap_or(i64::MAX / 4);
         // Not since it began: what waited for its cardholder was sent up to half an hour later.
-        let sent_at = attempts::first_sent_at(self.app, self.found.id).await?;
-        Ok(self.app.clock.now() - sent_at >= deadline_ms + abilities.greatest_lateness_ms)
+        self.app.clock.now() - self.sent.sent_at >= deadline_ms + abilities.greatest_lateness_ms
     }
 
     /// The message's row, durable before it goes, and the answer. `None` when another worker has the job by now.
     async fn ask(
         &self,
+        sent: &Sent,
         message: Message,
         reference: &str,
         operation: Operation<'_>,
     ) -> Result<Option<(i64, Reply, Outcome)>, Error> {
-        let now = self.app.clock.now();
-        let attempt = attempts::next(self.found.id, self.acquirer.name(), message, reference, now);
+        let attempt = attempts::next(self.found.id, sent.tag(), message, reference, self.app.clock.now());
         let Written::Applied(rows) = self.app.db.write(vec![self.job.still_held(), attempt]).await? else {
             return Ok(None);
         };
         let number = rows.last().map_or(Ok(0), |row| row.int(0))?;
-        let outcome = attempts::ask(self.app, self.acquirer.as_ref(), operation).await;
+        let outcome = attempts::ask(self.app, sent.line.acquirer.as_ref(), operation).await;
         Ok(Some((number, Reply::of(&outcome), outcome)))
     }
 
@@ -232,7 +237,7 @@ impl Case<'_> {
             }
             // Somebody else has ended it: another worker, or an operator.
             Written::GuardFailed(0 | 1) => {
-                outcome::late_answer(self.app, self.found.id, number, reply).await.map(|_| ())
+                outcome::late_answer(self.app, self.found.id, (number, false), reply).await.map(|_| ())
             }
             Written::GuardFailed(_) => {
                 tracing::error!(transaction = %self.found.id, "what the bank did does not fit its parent: look at both");
@@ -260,7 +265,7 @@ pub fn backoff_ms(attempts: i64) -> i64 {
 }
 
 /// The rows that end an unknown transaction, the guarded one first, and its final state.
-async fn ending(app: &App, found: &Transaction, event: Event) -> Result<(State, Vec<Stmt>), Error> {
+pub async fn ending(app: &App, found: &Transaction, event: Event) -> Result<(State, Vec<Stmt>), Error> {
     let after = apply(found, event).map_err(|_| Error::internal("a result for what is not unknown"))?;
     let merchant = merchant(app, found)?;
     let parent = match found.parent {

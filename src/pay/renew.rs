@@ -112,15 +112,13 @@ async fn paid(app: &App, request: ChargeRequest) -> Result<(), Error> {
 /// A cycle that costs nothing is recorded without asking the bank.
 async fn free(app: &App, job: &Job, request: &ChargeRequest) -> Result<(), Error> {
     let Some(known) = &request.subscription else { return Err(Error::internal("a renewal has no subscription")) };
-    let acquirer = app.acquirer(request.caller.live).ok_or_else(|| Error::new(Code::Err1015))?;
     let instrument = instrument::bring(app, request, CardSource::Token(known.subscription.token)).await?;
     let paid = Transaction {
         state: State::Approved,
-        settle_after: None,
         code: Some(Code::Info0000),
         response_code: Some(0),
         money: Money { minor: 0, ..request.money },
-        ..charge::draft(app, request, &instrument, acquirer.as_ref()).await?
+        ..charge::draft(app, request, &instrument).await?
     };
     let mut writes = vec![job.still_held()];
     writes.extend(subscribe::begun(request, paid.token, &paid)?);

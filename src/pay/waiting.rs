@@ -1,10 +1,11 @@
 //! A charge that waits for its cardholder (contract section 5): nothing of it stays in memory, so any process goes on with it
 //! when the browser comes back, and a job ends it when none does.
 
-use super::attempts::{self, Message};
+use super::attempts::{self, Message, Sent};
 use super::authenticate::{self, Asked};
-use super::charge;
+use super::charge::{self, Way};
 use super::instrument::Instrument;
+use super::line::{self, Lines};
 use super::means::{Account, Means};
 use super::recover::merchant;
 use super::request::{ChargeRequest, Purpose};
@@ -219,11 +220,13 @@ async fn go_on(
     waits: &Waits,
     request_id: &str,
 ) -> Result<Transaction, Error> {
-    let acquirer = app.steered(found.caller.live, waits.fault).ok_or_else(|| Error::new(Code::Err1015))?;
+    let Lines { first, second } =
+        line::choose(app, found.caller, &found.merchant_id, found.money.currency, waits.fault)?;
     let Some(instrument) = instrument(app, found, came.agreement).await? else {
         return give_up(app, found, Unpaid::TokenGone, request_id, End::default()).await;
     };
-    let settle_after = outcome::settle_after(app, acquirer.abilities().deadline_ms);
+    let settle_after = outcome::settle_after(app, first.abilities().charge_ms);
+    let sent = Sent::now(app, first).await?;
     let mut intent = apply(&with_result(found, came.proof), Event::Resumed { settle_after })
         .map_err(|_| Error::internal("a charge does not wait"))?;
     let subscription = begins(app, &mut intent).await?;
@@ -232,7 +235,7 @@ async fn go_on(
         writes.push(stored::still_there(stored.id, found.caller));
     }
     writes.push(jobs::remove(jobs::Kind::Abandon, intent.id));
-    writes.push(attempts::first(intent.id, acquirer.name(), Message::Charge, app.clock.now()));
+    writes.push(attempts::first(intent.id, sent.tag(), Message::Charge));
     match app.db.write(writes).await? {
         Written::Applied(_) => {}
         Written::GuardFailed(0) => return current(app, found.id).await,
@@ -243,7 +246,7 @@ async fn go_on(
     }
     let mut request = request(merchant(app, found)?, &intent, waits, request_id);
     request.subscription = subscription;
-    charge::finish(app, &request, &instrument, &intent, acquirer.as_ref()).await?;
+    charge::finish(app, &request, &instrument, &intent, Way { sent, second }).await?;
     current(app, found.id).await
 }
 

@@ -103,8 +103,8 @@ impl Worker {
 
 /// Longer than any job may take: a recovery may ask the bank twice.
 pub fn lease_ms(app: &App) -> i64 {
-    let deadlines = [false, true].into_iter().filter_map(|live| app.acquirer(live)).map(|one| one.abilities());
-    let longest = deadlines.map(|abilities| abilities.deadline_ms).max().unwrap_or(0);
+    let acquirers = app.acquirers.values().chain([&app.sandbox]);
+    let longest = acquirers.map(|one| one.abilities().longest_ms()).max().unwrap_or(0);
     2 * i64::try_from(longest).unwrap_or(i64::MAX / 8) + OWN_MS
 }
 

@@ -3,9 +3,9 @@
 
 use crate::weather::{Dice, Life};
 use fuda::acquirer::updater::Updater;
-use fuda::acquirer::{Abilities, Acquirer, Approval, Follow, Initiator, Operation, Outcome, Reason, Settling};
+use fuda::acquirer::{Abilities, Acquirer, Approval, Follow, Initiator, Operation, Outcome, Reason, Settling, Trace};
 use fuda::card::{Card, Expiry};
-use fuda::clock::Clock;
+use fuda::clock::{Clock, Millis};
 use fuda::db::Wait;
 use fuda::error::Error;
 use std::collections::BTreeMap;
@@ -74,7 +74,7 @@ impl Message {
         let follow = |kind, follow: &Follow<'_>| Message::Follow {
             kind,
             reference: follow.reference.to_owned(),
-            original: follow.original.to_owned(),
+            original: follow.original.reference.to_owned(),
             amount: follow.money.minor,
         };
         match operation {
@@ -85,7 +85,7 @@ impl Message {
             Operation::Refund(one) => follow(Kind::Refund, one),
             Operation::Void(one) => follow(Kind::Void, one),
             Operation::Release(one) => follow(Kind::Release, one),
-            Operation::Reverse { original } => Message::Reverse { original: (*original).to_owned() },
+            Operation::Reverse(one) => Message::Reverse { original: one.original.reference.to_owned() },
             Operation::Inquire { reference } => Message::Inquire { reference: (*reference).to_owned() },
         }
     }
@@ -136,13 +136,17 @@ impl Bank {
         // A host that cannot be repeated to may act on a late message too.
         let lateness = if self.settling == Settling::Repeat { lateness } else { self.lateness_ms };
         Abilities {
-            deadline_ms: DEADLINE_MS,
+            charge_ms: DEADLINE_MS,
+            follow_ms: DEADLINE_MS,
+            reversal_ms: DEADLINE_MS,
             greatest_lateness_ms: i64::try_from(lateness).unwrap(),
             capture: self.settling,
             refund: self.settling,
             void: self.settling,
             inquire: self.inquire || self.settling == Settling::Inquire,
             releases_remainder: self.releases,
+            names_cards: false,
+            accounts: true,
         }
     }
 
@@ -254,8 +258,16 @@ pub struct Line {
 }
 
 impl Acquirer for Line {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "simulated"
+    }
+
+    fn live(&self) -> bool {
+        false
+    }
+
+    fn trace(&self, _now: Millis) -> Wait<'_, Result<Option<Trace>, Error>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn abilities(&self) -> Abilities {

@@ -7,7 +7,7 @@ use crate::merchant::Asked;
 use crate::shop::{Ears, Road};
 use crate::weather::{Dice, Life, Sky};
 use axum::Router;
-use fuda::acquirer::sandbox;
+use fuda::acquirer::{Acquirers, sandbox};
 use fuda::app::App;
 use fuda::bins::Bins;
 use fuda::clock::Clock;
@@ -213,6 +213,7 @@ impl World {
             db,
             vault,
             sandbox: line.clone(),
+            acquirers: Acquirers::default(),
             sandbox_updater: line,
             checkout: "".into(),
             checkout_named: false,

@@ -7,15 +7,19 @@ mod cards;
 pub use books::{MIGRATIONS, Record, RecordKind};
 
 use super::updater::Updater;
-use super::{Abilities, Acquirer, Approval, Ask, BoxFuture, Follow, Funding, Operation, Outcome, Settling};
+use super::{Abilities, Acquirer, Approval, Ask, BoxFuture, Follow, Funding, Operation, Outcome, Settling, Trace};
+use crate::acceptor::SANDBOX;
 use crate::card::{Card, Expiry};
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 use crate::db::{Db, Durability, Row, Stmt, Written, args};
 use crate::error::Error;
 use crate::random::Random;
 use books::*;
 use cards::Behaviour;
 use std::path::Path;
+
+/// How long its answers are waited for, milliseconds.
+const DEADLINE_MS: u64 = 3_000;
 
 #[derive(Clone)]
 pub struct Sandbox {
@@ -102,11 +106,12 @@ impl Sandbox {
                     follow.money.currency.code(),
                     auth_code.as_str(),
                     self.clock.now(),
-                    follow.original
+                    follow.original.reference
                 ],
             )
         };
-        let guard = Stmt::new(guard, args![follow.original, follow.money.minor, follow.money.currency.code()]);
+        let guard =
+            Stmt::new(guard, args![follow.original.reference, follow.money.minor, follow.money.currency.code()]);
         match self.books.write(vec![insert(APPROVED).exactly(1), guard.exactly(1)]).await? {
             Written::Applied(_) => Ok(approved(auth_code, String::new())),
             Written::GuardFailed(0) => self.earlier_answer(follow.reference).await,
@@ -178,20 +183,32 @@ fn approved(auth_code: String, network_transaction_id: String) -> Outcome {
 }
 
 impl Acquirer for Sandbox {
-    fn name(&self) -> &'static str {
-        "sandbox"
+    fn name(&self) -> &str {
+        SANDBOX
+    }
+
+    fn live(&self) -> bool {
+        false
     }
 
     fn abilities(&self) -> Abilities {
         Abilities {
-            deadline_ms: 3_000,
+            charge_ms: DEADLINE_MS,
+            follow_ms: DEADLINE_MS,
+            reversal_ms: DEADLINE_MS,
             greatest_lateness_ms: 0,
             capture: Settling::Repeat,
             refund: Settling::Repeat,
             void: Settling::Repeat,
             inquire: true,
             releases_remainder: false,
+            names_cards: false,
+            accounts: true,
         }
+    }
+
+    fn trace(&self, _now: Millis) -> BoxFuture<'_, Result<Option<Trace>, Error>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn send<'a>(&'a self, operation: Operation<'a>) -> BoxFuture<'a, Outcome> {
@@ -204,7 +221,7 @@ impl Acquirer for Sandbox {
                 Operation::Refund(follow) => self.follow(REFUND, REFUND_GUARD, follow).await,
                 Operation::Void(follow) => self.follow(VOID, VOID_GUARD, follow).await,
                 Operation::Release(follow) => self.follow(RELEASE, RELEASE_GUARD, follow).await,
-                Operation::Reverse { original } => self.reverse(original).await,
+                Operation::Reverse(reversal) => self.reverse(reversal.original.reference).await,
                 Operation::Inquire { reference } => self.inquire(reference).await,
             };
             answered.unwrap_or_else(|error| {
@@ -217,7 +234,7 @@ impl Acquirer for Sandbox {
 
 impl Updater for Sandbox {
     fn deadline_ms(&self) -> u64 {
-        3_000
+        DEADLINE_MS
     }
 
     fn newer<'a>(&'a self, card: &'a Card) -> BoxFuture<'a, Result<Option<Expiry>, Error>> {

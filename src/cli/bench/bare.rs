@@ -1,10 +1,11 @@
 //! What the engine alone does with a payment's statements, and what the disk alone does with a commit.
 
+use crate::acceptor::SANDBOX;
 use crate::clock::{Clock, Stopwatch};
 use crate::db::{BarePostgres, BareSqlite, Db, Durability, POSTGRES_CONNECTIONS, Stmt};
 use crate::error::Error;
 use crate::id::TransactionId;
-use crate::pay::attempts::{self, Answered, Message, Reply};
+use crate::pay::attempts::{self, Answered, Message, Reply, Tag};
 use crate::pay::state::{Event, apply};
 use crate::pay::transaction::{State, Transaction};
 use crate::pay::{books, store};
@@ -138,7 +139,8 @@ fn intents(payments: &[Transaction]) -> Result<Vec<Stmt>, Error> {
             statements.push(crate::pay::stored::still_there(token, payment.caller));
         }
         statements.push(store::insert(payment, Some(sealed))?);
-        statements.push(attempts::first(payment.id, "sandbox", Message::Charge, payment.created_at));
+        let tag = Tag { acquirer: SANDBOX, route_id: None, sent_at: payment.created_at, trace: None };
+        statements.push(attempts::first(payment.id, tag, Message::Charge));
     }
     Ok(statements)
 }
