@@ -44,7 +44,10 @@ impl Bank {
         news: Sender<News>,
     ) -> Result<Bank, Error> {
         let say = |wrong: String| Error::internal(format!("acquirers.{name}.{wrong}"));
-        let language = language(settings).map_err(|error| error.context(&format!("acquirers.{name}.dialect")))?;
+        let time_zone = settings.zone().map_err(say)?;
+        let home = Home { institution: settings.institution.clone(), time_zone };
+        let language = language(&settings.dialect, home);
+        let language = language.map_err(|error| error.context(&format!("acquirers.{name}.dialect")))?;
         let habits = language.speech.habits;
         let deadlines = settings.deadlines;
         let abilities = Abilities {
@@ -136,16 +139,16 @@ impl Acquirer for Bank {
     }
 }
 
+/// `name`: a dialect that is built in, or a file.
+///
 /// # Errors
 /// What is wrong with the dialect, with the file and the key.
-fn language(settings: &Settings) -> Result<Language, Error> {
-    let name = settings.dialect.as_str();
+pub(super) fn language(name: &str, home: Home) -> Result<Language, Error> {
     let text = if name == GENERIC.0 {
         GENERIC.1.to_owned()
     } else {
         std::fs::read_to_string(name).map_err(|error| Error::internal(format!("cannot read {name}: {error}")))?
     };
-    let home = Home { institution: settings.institution.clone(), time_zone: settings.zone().map_err(Error::internal)? };
     Language::of(&text, home).map_err(|wrong| Error::internal(format!("{name}: {wrong}")))
 }
 

@@ -12,6 +12,7 @@ mod ebcdic;
 mod field;
 pub mod frame;
 pub mod hear;
+pub mod host;
 pub mod link;
 pub mod mask;
 pub mod message;
