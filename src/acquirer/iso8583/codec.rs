@@ -133,16 +133,20 @@ impl Codec {
     }
 
     fn take_mti(&self, reader: &mut Reader) -> Result<Mti, String> {
-        let mut digits = Vec::with_capacity(4);
-        match self.mti {
-            Digits::Ascii => digits.extend_from_slice(reader.take(4)?),
-            // All that is no digit of EBCDIC stays none.
+        let mti = match self.mti {
+            Digits::Ascii => Mti::parse(reader.take(4)?),
             Digits::Ebcdic => {
-                digits.extend(reader.take(4)?.iter().map(|byte| byte.wrapping_sub(0xf0).saturating_add(b'0')))
+                // All that is no digit of EBCDIC becomes none of ASCII.
+                let ascii = |byte: &u8| byte.wrapping_sub(0xf0).saturating_add(b'0');
+                Mti::parse(&reader.take(4)?.iter().map(ascii).collect::<Vec<u8>>())
             }
-            Digits::Bcd => field::take_bcd(reader.take(2)?, false, Odd::Left, &mut digits)?,
-        }
-        let mti = Mti::parse(&digits).ok_or("no number")?;
+            Digits::Bcd => {
+                let mut digits = Vec::new();
+                field::take_bcd(reader.take(2)?, false, Odd::Left, &mut digits)?;
+                Mti::parse(&digits)
+            }
+        };
+        let mti = mti.ok_or("no number")?;
         if mti.version() == self.version { Ok(mti) } else { Err("of another version".to_owned()) }
     }
 
@@ -168,12 +172,15 @@ impl Codec {
 
     /// Of one bitmap, as those of fields 1 to 64.
     fn take_bits(&self, reader: &mut Reader) -> Result<u128, String> {
-        let mut bytes = Vec::with_capacity(16);
+        let bits = |bytes: &[u8]| bytes.iter().fold(0, |bits: u128, byte| bits << 8 | u128::from(*byte)) << 64;
         match self.bitmap {
-            Bytes::Binary => bytes.extend_from_slice(reader.take(8)?),
-            Bytes::Hex => field::take_hex(reader.take(16)?, self.text, &mut bytes)?,
+            Bytes::Binary => Ok(bits(reader.take(8)?)),
+            Bytes::Hex => {
+                let mut bytes = Vec::new();
+                field::take_hex(reader.take(16)?, self.text, &mut bytes)?;
+                Ok(bits(&bytes))
+            }
         }
-        Ok(bytes.iter().fold(0, |bits: u128, byte| bits << 8 | u128::from(*byte)) << 64)
     }
 }
 
