@@ -219,7 +219,7 @@ mod tests {
         44 = { format = 'ans...999', name = '' }
         48 = { format = 'ans...999', name = '', elements = '2+2' }
         52 = { format = 'b 2', name = '' }
-        55 = { format = 'b...999', name = '', elements = 'ber' }
+        55 = { format = 'b...499', name = '', elements = 'ber' }
         102 = { format = 'b..3', name = '' }";
 
     fn sample() -> Message {
@@ -335,7 +335,7 @@ mod tests {
         assert_eq!(told(55, "9F", b""), "field 55: sub-element 9F: not a tag");
         assert_eq!(told(55, "9f26", b""), "field 55: sub-element 9f26: not a tag");
         assert_eq!(told(55, "9", b""), "field 55: sub-element 9: not a tag");
-        assert_eq!(told(55, "84", &[0; 1000]), "field 55: longer than 999 bytes");
+        assert_eq!(told(55, "84", &[0; 500]), "field 55: longer than 499 bytes");
         for unknown in [0, 1, 4, 65, 129, 255] {
             assert_eq!(told(unknown, "", b""), format!("field {unknown}: not in the dialect"));
         }
