@@ -2,7 +2,6 @@
 
 use crate::world::{Server, World, fuda};
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -30,7 +29,8 @@ impl Host {
         let program = env!("CARGO_BIN_EXE_fuda").to_owned();
         let address = free_address();
         let (books, dialect) = (world.host_books(), world.folder.join("dialect.toml"));
-        let args = ["sandbox-bank", "--listen", &address, "--sandbox-bank", &text(&books), "--dialect", &text(&dialect)];
+        let args =
+            ["sandbox-bank", "--listen", &address, "--sandbox-bank", &text(&books), "--dialect", &text(&dialect)];
         let again = [&[program.as_str()], args.as_slice()].concat();
         let again = again.into_iter().map(str::to_owned).collect();
         Host::run(again, address, world.folder.with_extension("host.log"))
@@ -96,7 +96,9 @@ impl World {
     pub fn acquirers(&mut self, acquirers: &[(&str, &str)], settings: &str) {
         let mut text = String::new();
         for (name, address) in acquirers {
-            text += &format!("[acquirers.{name}]\nprotocol = \"iso8583\"\nmode = \"test\"\naddress = \"{address}\"\n{settings}\n");
+            text += &format!(
+                "[acquirers.{name}]\nprotocol = \"iso8583\"\nmode = \"test\"\naddress = \"{address}\"\n{settings}\n"
+            );
             text += "deadlines = { charge_ms = 3000, follow_ms = 3000, reversal_ms = 3000 }\n";
         }
         std::fs::write(self.folder.join("acquirers.toml"), text).unwrap();
@@ -125,11 +127,11 @@ impl World {
     }
 
     /// A world whose merchant is paid through the sandbox bank's host.
-    pub fn with_host(&mut self, dialect: &str) -> Host {
+    pub fn with_host(&mut self, dialect: &str, settings: &str) -> Host {
         self.speaks(dialect);
         let host = Host::start(self);
         let address = host.address.clone();
-        self.acquirers(&[("acme", address.as_str())], "dialect = \"dialect.toml\"");
+        self.acquirers(&[("acme", address.as_str())], &format!("dialect = \"dialect.toml\"\n{settings}"));
         self.route("acme", &[]);
         host
     }
