@@ -70,7 +70,7 @@ fn pyiso8583_agrees(other: &mut Other) {
         let codec = Codec::new(&dialect).unwrap();
         other.ask(&json!({"spec": spec(&dialect)}));
         for _ in 0..20 {
-            let message = message(&dice, &dialect);
+            let message = message(&dice, &dialect, dice.one(&[5, 20, 60]));
             let plain = plain(&dialect, &message);
             let mut ours = Vec::new();
             codec.encode(&message, &mut ours).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::random::{Dice, dialect, message};
 use fuda::acquirer::iso8583::codec::Codec;
-use fuda::acquirer::iso8583::dialect::{Bytes, Dialect, GENERIC};
+use fuda::acquirer::iso8583::dialect::{Dialect, GENERIC};
 use fuda::acquirer::iso8583::frame::Frame;
 use fuda::acquirer::iso8583::mask;
 use fuda::acquirer::iso8583::message::Message;
@@ -18,7 +18,7 @@ pub fn random_messages_come_back() {
         let dialect = Dialect::parse(&text).unwrap_or_else(|error| panic!("{text}\n{error}"));
         let codec = Codec::new(&dialect).unwrap_or_else(|error| panic!("{text}\n{error}"));
         for _ in 0..20 {
-            let message = message(&dice, &dialect);
+            let message = message(&dice, &dialect, dice.one(&[5, 20, 60]));
             let mut wire = Vec::new();
             codec.encode(&message, &mut wire).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
             let again = codec.decode(&wire).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
@@ -38,7 +38,7 @@ pub fn broken_bytes_are_told() {
         let (codec, frame) = (Codec::new(&dialect).unwrap(), Frame::new(&dialect).unwrap());
         for _ in 0..10 {
             let mut valid = Vec::new();
-            codec.encode(&message(&dice, &dialect), &mut valid).unwrap();
+            codec.encode(&message(&dice, &dialect, 7), &mut valid).unwrap();
             for _ in 0..50 {
                 let wire = broken(&dice, &valid);
                 let _ = frame.split(&wire);
@@ -49,25 +49,29 @@ pub fn broken_bytes_are_told() {
                     }
                     Ok(message) => {
                         read += 1;
-                        reads_again(&codec, &dialect, &message, &wire);
+                        // It takes its time with long texts.
+                        if dice.chance(5) {
+                            let _ = mask::line(&dialect, &message);
+                        }
+                        reads_again(&codec, &message, &wire);
                     }
                 }
             }
         }
     }
-    assert!(read > 20_000 && told > 60_000, "{read} {told}");
+    assert!(read > 10_000 && told > 60_000, "{read} {told}");
 }
 
-fn reads_again(codec: &Codec, dialect: &Dialect, message: &Message, wire: &[u8]) {
-    let _ = mask::line(dialect, message);
+fn reads_again(codec: &Codec, message: &Message, wire: &[u8]) {
     let mut again = Vec::new();
     codec.encode(message, &mut again).unwrap_or_else(|wrong| panic!("{wrong}"));
     if again != wire {
         let other = codec.decode(&again).unwrap_or_else(|wrong| panic!("{wrong}"));
         assert_eq!(parts(&other), parts(message));
-        let hex = dialect.encoding.bitmap == Bytes::Hex || again.eq_ignore_ascii_case(wire);
+        // Small letters, of ASCII or EBCDIC.
+        let small = |(ours, theirs): (&u8, &u8)| matches!(ours ^ theirs, 0 | 0x20 | 0x40);
         let longer = wire.len() > again.len();
-        assert!(hex || longer, "not one of the liberties");
+        assert!(longer || (again.len() == wire.len() && again.iter().zip(wire).all(small)), "not one of the liberties");
     }
 }
 

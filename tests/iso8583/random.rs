@@ -77,12 +77,11 @@ fn field(dice: &Dice, elements: bool, digits: &[&str], lengths: &[&str]) -> Stri
     format!("format = '{kind}{between}{}'{more}", 1 + dice.below(greatest))
 }
 
-/// A message of that dialect, with values of the greatest length and of none now and then.
-pub fn message(dice: &Dice, dialect: &Dialect) -> Message {
+/// A message of that dialect, with values of the greatest length and of none now and then; of each hundred fields `share`.
+pub fn message(dice: &Dice, dialect: &Dialect, share: usize) -> Message {
     let digits =
         [dialect.version.digit(), b'1' + dice.below(8) as u8, b'0' + dice.below(6) as u8, b'0' + dice.below(6) as u8];
     let mut message = Message::new(Mti::parse(&digits).unwrap());
-    let share = dice.one(&[5, 20, 60]);
     for (number, field) in &dialect.fields {
         if !dice.chance(share) {
             continue;

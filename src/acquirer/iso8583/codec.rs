@@ -151,16 +151,20 @@ impl Codec {
     }
 
     fn take_mti(&self, reader: &mut Reader) -> Result<Mti, String> {
-        let mut digits = Vec::with_capacity(4);
-        match self.mti {
-            Digits::Ascii => digits.extend_from_slice(reader.take(4)?),
-            // All that is no digit of EBCDIC stays none.
+        let mti = match self.mti {
+            Digits::Ascii => Mti::parse(reader.take(4)?),
             Digits::Ebcdic => {
-                digits.extend(reader.take(4)?.iter().map(|byte| byte.wrapping_sub(0xf0).saturating_add(b'0')))
+                // All that is no digit of EBCDIC becomes none of ASCII.
+                let ascii = |byte: &u8| byte.wrapping_sub(0xf0).saturating_add(b'0');
+                Mti::parse(&reader.take(4)?.iter().map(ascii).collect::<Vec<u8>>())
             }
-            Digits::Bcd => field::take_bcd(reader.take(2)?, false, Odd::Left, &mut digits)?,
-        }
-        let mti = Mti::parse(&digits).ok_or("no number")?;
+            Digits::Bcd => {
+                let mut digits = Vec::new();
+                field::take_bcd(reader.take(2)?, false, Odd::Left, &mut digits)?;
+                Mti::parse(&digits)
+            }
+        };
+        let mti = mti.ok_or("no number")?;
         if mti.version() == self.version { Ok(mti) } else { Err("of another version".to_owned()) }
     }
 
@@ -186,12 +190,15 @@ impl Codec {
 
     /// Of one bitmap, as those of fields 1 to 64.
     fn take_bits(&self, reader: &mut Reader) -> Result<u128, String> {
-        let mut bytes = Vec::with_capacity(16);
+        let bits = |bytes: &[u8]| bytes.iter().fold(0, |bits: u128, byte| bits << 8 | u128::from(*byte)) << 64;
         match self.bitmap {
-            Bytes::Binary => bytes.extend_from_slice(reader.take(8)?),
-            Bytes::Hex => field::take_hex(reader.take(16)?, self.text, &mut bytes)?,
+            Bytes::Binary => Ok(bits(reader.take(8)?)),
+            Bytes::Hex => {
+                let mut bytes = Vec::new();
+                field::take_hex(reader.take(16)?, self.text, &mut bytes)?;
+                Ok(bits(&bytes))
+            }
         }
-        Ok(bytes.iter().fold(0, |bits: u128, byte| bits << 8 | u128::from(*byte)) << 64)
     }
 }
 
@@ -230,7 +237,7 @@ mod tests {
         44 = { format = 'ans...999', name = '' }
         48 = { format = 'ans...999', name = '', elements = '2+2' }
         52 = { format = 'b 2', name = '' }
-        55 = { format = 'b...999', name = '', elements = 'ber' }
+        55 = { format = 'b...499', name = '', elements = 'ber' }
         102 = { format = 'b..3', name = '' }";
 
     fn sample() -> Message {
@@ -346,7 +353,7 @@ mod tests {
         assert_eq!(told(55, "9F", b""), "field 55: sub-element 9F: not a tag");
         assert_eq!(told(55, "9f26", b""), "field 55: sub-element 9f26: not a tag");
         assert_eq!(told(55, "9", b""), "field 55: sub-element 9: not a tag");
-        assert_eq!(told(55, "84", &[0; 1000]), "field 55: longer than 999 bytes");
+        assert_eq!(told(55, "84", &[0; 500]), "field 55: longer than 499 bytes");
         for unknown in [0, 1, 4, 65, 129, 255] {
             assert_eq!(told(unknown, "", b""), format!("field {unknown}: not in the dialect"));
         }

@@ -167,21 +167,14 @@ impl Layout {
 
     /// The value's length, when it is made of what its type allows.
     fn check(&self, value: &[u8]) -> Result<usize, String> {
-        let of = |allowed: fn(u8) -> bool, what: &str| match value.iter().all(|byte| allowed(*byte)) {
-            true => Ok(value.len()),
-            false => Err(what.to_owned()),
-        };
         match self.kind {
             Type::B => Ok(value.len()),
-            Type::N => of(|byte| byte.is_ascii_digit(), "not digits alone"),
-            Type::Z => of(|byte| (b'0'..=b'?').contains(&byte), "not a track's characters alone"),
-            Type::A => of(|byte| byte.is_ascii_alphabetic() || byte == b' ', "not letters alone"),
-            Type::An => of(|byte| byte.is_ascii_alphanumeric() || byte == b' ', "not letters and digits alone"),
-            Type::Ans => match of(|byte| matches!(byte, b' '..=b'~'), "") {
-                Err(_) if self.wire_is_ebcdic() => latin(value),
-                Err(_) => Err("not printable ASCII characters alone".to_owned()),
-                fits => fits,
-            },
+            Type::N => all(value, |byte| byte.is_ascii_digit(), "not digits alone"),
+            Type::Z => all(value, |byte| (b'0'..=b'?').contains(&byte), "not a track's characters alone"),
+            Type::A => all(value, |byte| byte.is_ascii_alphabetic() || byte == b' ', "not letters alone"),
+            Type::An => all(value, |byte| byte.is_ascii_alphanumeric() || byte == b' ', "not letters and digits alone"),
+            Type::Ans if self.wire_is_ebcdic() && !value.is_ascii() => latin(value),
+            Type::Ans => all(value, |byte| matches!(byte, b' '..=b'~'), "not printable ASCII characters alone"),
         }
     }
 
@@ -199,6 +192,15 @@ impl Layout {
             Type::B => "bytes",
             _ => "characters",
         }
+    }
+}
+
+/// How many bytes, when all of them are allowed.
+fn all(value: &[u8], allowed: impl Fn(u8) -> bool, what: &str) -> Result<usize, String> {
+    // Without an early end: values are short, and this way it is done for many bytes at once.
+    match value.iter().fold(true, |all, byte| all & allowed(*byte)) {
+        true => Ok(value.len()),
+        false => Err(what.to_owned()),
     }
 }
 
@@ -307,9 +309,15 @@ impl Charset {
             Charset::Ascii if wire.is_ascii() => out.extend_from_slice(wire),
             Charset::Ascii => return Err("not ASCII".to_owned()),
             Charset::Ebcdic => {
-                for byte in wire {
+                let start = out.len();
+                out.extend(wire.iter().map(|byte| ebcdic::to_latin(*byte)));
+                if !out[start..].is_ascii() {
+                    out.truncate(start);
                     let mut utf8 = [0; 2];
-                    out.extend_from_slice(char::from(ebcdic::to_latin(*byte)).encode_utf8(&mut utf8).as_bytes());
+                    for byte in wire {
+                        let character = char::from(ebcdic::to_latin(*byte));
+                        out.extend_from_slice(character.encode_utf8(&mut utf8).as_bytes());
+                    }
                 }
             }
         }
@@ -321,24 +329,26 @@ impl Charset {
 pub fn put_bcd(zeros: usize, value: &[u8], odd: Odd, out: &mut Vec<u8>) {
     let spare = (zeros + value.len()) % 2 == 1;
     let front = zeros + usize::from(spare && odd == Odd::Left);
-    let mut half = None;
-    let behind = (spare && odd == Odd::Right).then_some(0x0f);
-    for nibble in repeat_n(0, front).chain(value.iter().map(|byte| byte & 0x0f)).chain(behind) {
-        half = match half {
-            None => Some(nibble),
-            Some(high) => {
-                out.push(high << 4 | nibble);
-                None
-            }
-        };
+    out.extend(repeat_n(0, front / 2));
+    let mut rest = value;
+    if let (1, Some((low, behind))) = (front % 2, value.split_first()) {
+        out.push(low & 0x0f);
+        rest = behind;
     }
+    let pairs = rest.chunks_exact(2);
+    let last = pairs.remainder().first();
+    out.extend(pairs.map(|pair| (pair[0] & 0x0f) << 4 | pair[1] & 0x0f));
+    // Only a spare half byte behind can leave one digit over.
+    out.extend(last.map(|high| high << 4 | 0x0f));
 }
 
 /// The half bytes as ASCII digits, A to F as `:` to `?`; `spare` when one of them is none.
 pub fn take_bcd(wire: &[u8], spare: bool, odd: Odd, out: &mut Vec<u8>) -> Result<(), String> {
     room(out, 2 * wire.len());
     let start = out.len();
-    out.extend(wire.iter().flat_map(|byte| [b'0' | byte >> 4, b'0' | byte & 0x0f]));
+    for byte in wire {
+        out.extend_from_slice(&[b'0' | byte >> 4, b'0' | byte & 0x0f]);
+    }
     let filler = match odd {
         _ if !spare => return Ok(()),
         Odd::Left => out.remove(start) == b'0',

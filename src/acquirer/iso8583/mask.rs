@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn numbers_are_found_in_longer_runs() {
         assert_eq!(without_numbers("0100400000000000109100"), "0100400000******109100");
-        assert_eq!(without_numbers("no number 1234567812345670"), "no number 1234567812345670");
+        assert_eq!(without_numbers("no number 1111111111111111"), "no number 1111111111111111");
         assert_eq!(without_numbers("4000-0000-0000-1091"), HIDDEN);
         assert_eq!(first_and_last("40000000"), HIDDEN);
         assert_eq!(first_and_last("400000000000"), "400000**0000");

@@ -105,8 +105,8 @@ pub struct Message {
 
 impl Message {
     pub fn new(mti: Mti) -> Message {
-        // Enough for an authorization: growing costs a copy and its zeroing.
-        Message { mti, bytes: Zeroizing::new(Vec::with_capacity(512)), spans: Vec::with_capacity(32) }
+        // Enough for most authorizations: growing costs a copy and its zeroing, and so does room that is not used.
+        Message { mti, bytes: Zeroizing::new(Vec::with_capacity(320)), spans: Vec::with_capacity(32) }
     }
 
     pub fn mti(&self) -> Mti {
@@ -166,6 +166,10 @@ impl Message {
 
     /// Takes a field out, with its sub-elements.
     pub fn remove(&mut self, field: u8) {
+        // Most messages are filled from the first field to the last.
+        if self.spans.last().is_none_or(|last| last.field < field) {
+            return;
+        }
         while let Some(at) = self.spans.iter().position(|span| span.field == field) {
             let Span { start, end, .. } = self.spans[at];
             self.replace(at, start..end, b"");
