@@ -29,5 +29,5 @@ CREATE TABLE traces (
 ALTER TABLE attempts ADD COLUMN route_id {int};
 ALTER TABLE attempts ADD COLUMN stan {int};
 ALTER TABLE attempts ADD COLUMN rrn {text};
--- What a late answer looks for.
-CREATE INDEX attempts_by_stan ON attempts (acquirer, stan) WHERE stan IS NOT NULL;
+-- What a late answer looks for, and a record of the acquirer's.
+CREATE INDEX attempts_by_rrn ON attempts (acquirer, rrn) WHERE rrn IS NOT NULL;

@@ -25,6 +25,9 @@ pub struct GlobalArgs {
     /// File of the sandbox bank's books [default: DIR/sandbox-bank.db]
     #[arg(long, global = true, env = "FUDA_SANDBOX_BANK", value_name = "PATH")]
     pub sandbox_bank: Option<PathBuf>,
+    /// TOML file with the acquirers' hosts, each under [acquirers.NAME] [default: the sandbox alone]
+    #[arg(long, global = true, env = "FUDA_ACQUIRERS", value_name = "FILE")]
+    pub acquirers: Option<PathBuf>,
 }
 
 /// Settings of `serve`.
@@ -74,6 +77,7 @@ struct File {
     listen: Option<String>,
     checkout_url: Option<String>,
     sandbox_bank: Option<PathBuf>,
+    acquirers: Option<PathBuf>,
     log_format: Option<String>,
     allow_private_webhooks: Option<bool>,
     webhook_ports: Option<Vec<u16>>,
@@ -90,6 +94,7 @@ pub struct Config {
     pub listen: String,
     pub checkout_url: Option<String>,
     pub sandbox_bank: PathBuf,
+    pub acquirers: Option<PathBuf>,
     pub json_logs: bool,
     /// As the operator said; `None`: by the address that is listened on.
     pub allow_private_webhooks: Option<bool>,
@@ -132,6 +137,7 @@ impl Config {
                 .clone()
                 .or(file.sandbox_bank)
                 .unwrap_or_else(|| data.join("sandbox-bank.db")),
+            acquirers: global.acquirers.clone().or(file.acquirers),
             json_logs: log_format == "json",
             allow_private_webhooks: serve.allow_private_webhooks.or(file.allow_private_webhooks),
             webhook_ports: serve.webhook_ports.clone().or(file.webhook_ports).unwrap_or_else(|| PORTS.to_vec()),

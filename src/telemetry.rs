@@ -40,6 +40,13 @@ pub fn start_metrics() -> Result<PrometheusHandle, Error> {
         "fuda_risk_rules_unreadable",
         "Risk rules that are not in force because they cannot be read"
     );
+    metrics::describe_gauge!("fuda_acquirer_up", "Connections to an acquirer's host that are up");
+    metrics::describe_gauge!("fuda_acquirer_in_flight", "Messages to an acquirer that have no answer yet");
+    metrics::describe_counter!("fuda_acquirer_connected_total", "Connections to an acquirer's host that came up");
+    metrics::describe_counter!(
+        "fuda_acquirer_late_answers_total",
+        "An acquirer's answers that nobody waited for any more"
+    );
     metrics::describe_histogram!("fuda_http_seconds", "Time from request to answer");
     metrics::describe_gauge!("fuda_unsettled", "Transactions without a known result");
     metrics::describe_gauge!("fuda_unsettled_oldest_seconds", "Age of the oldest of them");

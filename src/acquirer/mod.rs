@@ -3,6 +3,7 @@
 
 pub mod faults;
 pub mod iso8583;
+pub mod lines;
 pub mod sandbox;
 pub mod updater;
 

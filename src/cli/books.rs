@@ -2,6 +2,7 @@
 
 use super::store::Store;
 use super::{reconcile, serve::make_app};
+use crate::acquirer::Acquirers;
 use crate::acquirer::sandbox::Sandbox;
 use crate::app::App;
 use crate::clock::timestamp;
@@ -107,7 +108,7 @@ pub async fn asking_app(config: &Config, store: Store) -> Result<App, Error> {
         let path = config.sandbox_bank.display();
         return Err(Error::internal(format!("there is no sandbox bank at {path}: name it by --sandbox-bank")));
     }
-    make_app(config, store, "").await
+    make_app(config, store, "", Acquirers::default()).await
 }
 
 async fn list(store: &Store, json: bool) -> Result<(), Error> {

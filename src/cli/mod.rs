@@ -11,6 +11,7 @@ mod reconcile;
 mod retries;
 mod routes;
 mod rules;
+mod sandbox_bank;
 mod serve;
 mod store;
 mod subscriptions;
@@ -73,6 +74,8 @@ enum Command {
     /// Look at what merchants were told, send it again, change the signing secret
     #[command(subcommand)]
     Webhooks(webhooks::WebhooksCommand),
+    /// Run the sandbox's bank as a host of its own that speaks ISO 8583
+    SandboxBank(sandbox_bank::SandboxBankArgs),
     /// Measure payments per second on this machine, beside the bare engine
     Bench(bench::BenchArgs),
     /// Bring the database to this version's schema
@@ -122,6 +125,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         Some(Command::Ledger(command)) => books::ledger(&config, command).await,
         Some(Command::Reconcile(args)) => reconcile::reconcile(&config, args).await,
         Some(Command::Webhooks(command)) => webhooks::webhooks(&config, command).await,
+        Some(Command::SandboxBank(args)) => sandbox_bank::sandbox_bank(&config, args).await,
         Some(Command::Bench(args)) => bench::bench(&config, args).await,
         Some(Command::Migrate { json }) => store::migrate(&config, json).await,
     }

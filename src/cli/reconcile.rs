@@ -1,21 +1,23 @@
 //! `fuda reconcile`: the gateway's books against the acquirer's own record, transaction by transaction. The sandbox bank
 //! gives its record itself; any other acquirer's comes as a CSV file.
 
+mod record;
+
 use super::store::Store;
-use crate::acquirer::sandbox::{Record as Operation, RecordKind, Sandbox};
+use crate::acceptor::SANDBOX;
+use crate::acquirer::sandbox::{RecordKind, Sandbox};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
 use crate::error::Error;
 use crate::id::TransactionId;
 use crate::ledger;
-use crate::money::Currency;
-use crate::pay::store;
 use crate::pay::transaction::{Kind, State, Transaction};
+use crate::pay::{attempts, store};
 use clap::Args;
-use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+pub use record::Record;
+use serde::Serialize;
+use std::path::PathBuf;
 
 /// Transactions compared at once.
 const PAGE: i64 = 500;
@@ -35,7 +37,9 @@ const TOLD: usize = 1_000;
 #[command(
     after_help = "The CSV file has a header and these columns: reference (our transaction id), kind (AUTHORIZATION, \
     PURCHASE, VERIFICATION, CAPTURE, REFUND or VOID), amount (major units), currency. It lists what stands: no declines, \
-    nothing that was reversed.\n\nExamples:\n  fuda reconcile --json\n  \
+    nothing that was reversed. With --acquirer a reference may also be the acquirer's own retrieval reference number \
+    (ISO 8583, field 37).\n\nExamples:\n  fuda reconcile --json\n  \
+    fuda reconcile --acquirer acme --sandbox-bank host.db\n  \
     fuda reconcile --from 2026-11-01 --to 2026-12-01 --live --file november.csv"
 )]
 pub struct ReconcileArgs {
@@ -48,6 +52,9 @@ pub struct ReconcileArgs {
     /// The acquirer's record as a CSV file instead of the sandbox bank's
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Only what went to this acquirer [default: sandbox; with --file all]
+    #[arg(long, value_name = "NAME")]
+    acquirer: Option<String>,
     /// Compare live transactions, not test ones; needs --file
     #[arg(long, requires = "file")]
     live: bool,
@@ -62,18 +69,14 @@ pub struct Span {
     pub from: i64,
     pub to: i64,
     pub live: bool,
+    /// `None`: wherever they went.
+    pub acquirer: Option<String>,
 }
 
 impl Default for Span {
     fn default() -> Span {
-        Span { from: i64::MIN, to: i64::MAX, live: false }
+        Span { from: i64::MIN, to: i64::MAX, live: false, acquirer: Some(SANDBOX.to_owned()) }
     }
-}
-
-/// Where the acquirer's record is.
-pub enum Record {
-    Bank(Sandbox),
-    File(HashMap<String, Operation>),
 }
 
 #[derive(Default, Serialize)]
@@ -121,16 +124,22 @@ impl Compared {
 }
 
 pub async fn reconcile(config: &Config, args: ReconcileArgs) -> Result<(), Error> {
+    let acquirer = args.acquirer.clone().or_else(|| args.file.is_none().then(|| SANDBOX.to_owned()));
     let span = Span {
+        acquirer: acquirer.clone(),
         from: args.from.as_deref().map_or(Ok(i64::MIN), instant)?,
         to: args.to.as_deref().map_or(Ok(i64::MAX), instant)?,
         live: args.live,
     };
     let store = Store::open_existing(config).await?;
     let record = match &args.file {
-        Some(path) => Record::File(read_file(path)?),
+        Some(path) => record::of_file(&store.db, args.acquirer.as_deref(), path).await?,
         None if config.sandbox_bank.exists() => {
-            Record::Bank(Sandbox::open(&config.sandbox_bank, &store.clock, &store.random).await?)
+            let bank = Sandbox::open(&config.sandbox_bank, &store.clock, &store.random).await?;
+            match args.acquirer.as_deref().filter(|name| *name != SANDBOX) {
+                Some(name) => record::of_host(&store.db, name, &bank, &span).await?,
+                None => Record::Bank(bank),
+            }
         }
         None => {
             let path = config.sandbox_bank.display();
@@ -186,6 +195,11 @@ pub async fn compare(db: &Db, record: &Record, span: &Span) -> Result<Compared, 
             let there = record.find(&one.id.to_string()).await?;
             if there == side_of(db, one).await? {
                 compared.matched += i64::from(there.is_some());
+            } else if let Some(name) = &span.acquirer
+                && there.is_none()
+                && !attempts::went_to(db, one.id, name).await?
+            {
+                continue;
             } else if doubtful.len() < DOUBTED {
                 doubtful.push(one.id.to_string());
             }
@@ -303,61 +317,4 @@ async fn side_of(db: &Db, one: &Transaction) -> Result<Option<Side>, Error> {
     let currency = entries.last().map_or(one.money.currency.code(), |entry| entry.currency.as_str());
     let ledger_minor = Some(booked).filter(|booked| *booked != one.money.minor);
     Ok(Some(Side { kind: kind.name(), amount_minor: one.money.minor, currency: currency.to_owned(), ledger_minor }))
-}
-
-impl Record {
-    async fn find(&self, reference: &str) -> Result<Option<Side>, Error> {
-        let found = match self {
-            Record::Bank(bank) => bank.record(reference).await?,
-            Record::File(operations) => operations.get(reference).cloned(),
-        };
-        Ok(found.map(|one| Side {
-            kind: one.kind.name(),
-            amount_minor: one.amount_minor,
-            currency: one.currency,
-            ledger_minor: None,
-        }))
-    }
-}
-
-/// A line of the file; columns may stand in any order, and others are ignored.
-#[derive(Deserialize)]
-struct Line {
-    reference: String,
-    kind: String,
-    amount: String,
-    currency: String,
-}
-
-/// A bank's amounts may be longer than a request's, and 0.00.
-fn minor(text: &str, currency: Currency) -> Option<i64> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    let decimals = currency.decimals() as usize;
-    let (kept, beyond) = fraction.split_at_checked(fraction.len().min(decimals))?;
-    let good = !whole.is_empty() && digits(whole) && digits(fraction) && beyond.bytes().all(|byte| byte == b'0');
-    good.then(|| format!("{whole}{kept:0<decimals$}").parse().ok())?
-}
-
-fn read_file(path: &Path) -> Result<HashMap<String, Operation>, Error> {
-    let place = |line: usize| format!("{} line {line}", path.display());
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_path(path)
-        .map_err(|error| Error::internal(format!("{}: {error}", path.display())))?;
-    let mut operations = HashMap::new();
-    for (index, line) in reader.deserialize::<Line>().enumerate() {
-        // The header is line 1. The parser's own text would quote the line.
-        let number = index + 2;
-        let wrong = |what: &str| Error::internal(format!("{}: {what}", place(number)));
-        let line = line.map_err(|_| wrong("the columns reference, kind, amount and currency are needed"))?;
-        let currency = Currency::parse(&line.currency).ok_or_else(|| wrong("currency is no ISO 4217 code"))?;
-        let amount_minor = minor(&line.amount, currency).ok_or_else(|| wrong("amount is not in major units"))?;
-        let kind = RecordKind::parse(&line.kind).ok_or_else(|| wrong("kind is not one of those that --help lists"))?;
-        let operation = Operation { reference: line.reference.clone(), kind, amount_minor, currency: line.currency };
-        if operations.insert(line.reference, operation).is_some() {
-            return Err(wrong("this reference stands twice"));
-        }
-    }
-    Ok(operations)
 }

@@ -3,6 +3,8 @@
 use super::background;
 use super::curl;
 use super::store::Store;
+use crate::acquirer::iso8583;
+use crate::acquirer::lines::Lines;
 use crate::acquirer::sandbox::Sandbox;
 use crate::acquirer::{Acquirers, Initiator, Reason};
 use crate::app::App;
@@ -19,6 +21,7 @@ use crate::json::Node;
 use crate::money::{Currency, Money};
 use crate::page::MOST_HELD;
 use crate::pay::charge::charge;
+use crate::pay::late;
 use crate::pay::recover;
 use crate::pay::request::{CardSource, ChargeRequest, Purpose};
 use crate::pay::transaction::Details;
@@ -56,7 +59,9 @@ pub async fn serve(config: Config) -> Result<(), Error> {
     let alone = lock_sqlite(&config, &store)?;
     let empty = store.directory.merchants().await?.is_empty();
     warn_of_one_address(&config, address);
-    let app = make_app(&config, store, &base_url(address)).await?;
+    let settings = config.acquirers.as_deref().map(iso8583::config::read).transpose()?.unwrap_or_default();
+    let (lines, news) = Lines::start(&settings, &store.db, &store.clock, &store.random)?;
+    let app = make_app(&config, store, &base_url(address), lines.acquirers()).await?;
     if alone.is_some() {
         // Nobody else can be making these payments: a crash left them.
         recover::adopt(&app).await?;
@@ -69,6 +74,10 @@ pub async fn serve(config: Config) -> Result<(), Error> {
     let asked_to_stop = (signal_of(SignalKind::interrupt())?, signal_of(SignalKind::terminate())?);
     let stop = CancellationToken::new();
     let background = tokio::spawn(background::run(app.clone(), metrics.clone(), stop.clone()));
+    for (acquirer, news) in news {
+        // Until its line is gone.
+        tokio::spawn(late::listen(app.clone(), acquirer, news));
+    }
     println!("Fuda listens on {} (Ctrl-C stops it)", base_url(address));
     tracing::info!(%address, ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(0), "serving");
     run(&app, listener, Probe::new(metrics), asked_to_stop).await?;
@@ -76,6 +85,7 @@ pub async fn serve(config: Config) -> Result<(), Error> {
     background.await.map_err(Error::internal)?;
     app.tasks.close();
     app.tasks.wait().await;
+    lines.stop().await;
     app.db.close().await;
     tracing::info!("stopped");
     drop(alone);
@@ -126,7 +136,7 @@ fn lock_sqlite(config: &Config, store: &Store) -> Result<Option<std::fs::File>, 
 }
 
 /// `listens`: the base URL of this gateway's own address.
-pub async fn make_app(config: &Config, store: Store, listens: &str) -> Result<App, Error> {
+pub async fn make_app(config: &Config, store: Store, listens: &str, acquirers: Acquirers) -> Result<App, Error> {
     let checkout = config.checkout_url.as_deref().unwrap_or(listens).trim_end_matches('/');
     let sandbox = Sandbox::open(&config.sandbox_bank, &store.clock, &store.random).await;
     let sandbox =
@@ -143,7 +153,7 @@ pub async fn make_app(config: &Config, store: Store, listens: &str) -> Result<Ap
         vault: store.vault,
         directory: store.directory,
         sandbox: sandbox.clone(),
-        acquirers: Acquirers::default(),
+        acquirers,
         sandbox_updater: sandbox,
         checkout: checkout.into(),
         checkout_named: config.checkout_url.is_some(),

@@ -6,7 +6,7 @@ use super::transaction::{Kind, Transaction};
 use crate::acquirer::{Acquirer, Late, Named, Operation, Outcome, Trace};
 use crate::app::App;
 use crate::clock::Millis;
-use crate::db::{Row, Stmt, Written, args};
+use crate::db::{Db, Row, Stmt, Written, args};
 use crate::error::Error;
 use crate::id::TransactionId;
 
@@ -242,6 +242,22 @@ pub async fn named(app: &App, acquirer: &str, late: &Late) -> Result<Option<(Tra
         }
     }
     Ok(None)
+}
+
+/// The transaction that asked for what an acquirer calls by this retrieval reference number.
+pub async fn called(db: &Db, acquirer: &str, rrn: &str) -> Result<Option<TransactionId>, Error> {
+    let sql = "SELECT transaction_id FROM attempts WHERE acquirer = $1 AND rrn = $2 AND operation <> 2 AND operation <> 7 \
+               LIMIT 1";
+    let rows = db.rows(sql, args![acquirer, rrn]).await?;
+    Ok(rows.first().map(|row| row.bytes(0)).transpose()?.and_then(TransactionId::from_bytes))
+}
+
+/// Whether the last acquirer that may have been reached for it is this one.
+pub async fn went_to(db: &Db, id: TransactionId, acquirer: &str) -> Result<bool, Error> {
+    let sql = "SELECT acquirer FROM attempts WHERE transaction_id = $1 AND (result IS NULL OR result <> 4) \
+               ORDER BY number DESC LIMIT 1";
+    let rows = db.rows(sql, args![id]).await?;
+    rows.first().map_or(Ok(false), |row| Ok(row.text(0)? == acquirer))
 }
 
 /// One message to the bank and its answer: no transaction is open, no lock is held. Silence past the deadline is unknown,

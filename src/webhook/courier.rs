@@ -4,6 +4,7 @@
 use super::guard::{self, Policy, Refused};
 use crate::card::contains_any_number;
 use crate::clock::{Clock, Millis, Stopwatch};
+use crate::tls::Stream;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
@@ -20,7 +21,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 /// How long a receiver may take for the head of its answer, name and connection included, milliseconds (contract section 9).
 const ANSWER_MS: u64 = 15_000;
@@ -42,11 +42,6 @@ const CONNECT_MS: u64 = 5_000;
 const LONGEST_WISH_MS: i64 = 24 * 60 * 60 * 1000;
 
 pub type Pending<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
-
-/// A connection's bytes.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Connection for Box<dyn Stream> {
     fn connected(&self) -> Connected {

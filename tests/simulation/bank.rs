@@ -1,15 +1,19 @@
 //! The bank of a simulation, and the line to it that delays, drops, repeats and reorders. The bank is idempotent by
 //! reference; what else it can do differs from seed to seed.
 
+use crate::names::Names;
 use crate::weather::{Dice, Life};
 use fuda::acquirer::updater::Updater;
 use fuda::acquirer::{Abilities, Acquirer, Approval, Follow, Initiator, Operation, Outcome, Reason, Settling, Trace};
+use fuda::acquirer::{Late, News};
 use fuda::card::{Card, Expiry};
 use fuda::clock::{Clock, Millis};
 use fuda::db::Wait;
 use fuda::error::Error;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
+use tokio::sync::mpsc;
 
 pub const DEADLINE_MS: u64 = 3_000;
 
@@ -107,6 +111,7 @@ pub struct Bank {
     inquire: bool,
     releases: bool,
     pub declined_of_100: u64,
+    pub names: Names,
 }
 
 impl Bank {
@@ -128,6 +133,7 @@ impl Bank {
             inquire: dice.chance(700),
             releases: dice.chance(300),
             declined_of_100: dice.below(25),
+            names: Names::default(),
         }
     }
 
@@ -249,8 +255,12 @@ fn answer(op: &Op) -> Outcome {
     }
 }
 
-/// One process's line to the bank.
+/// One process's line to the bank: as the bank that goes by our references, or as one of the hosts that go by trace numbers.
 pub struct Line {
+    pub name: &'static str,
+    pub traces: Option<Arc<AtomicI64>>,
+    /// Where answers go that nobody waits for any more.
+    pub news: Option<mpsc::Sender<News>>,
     pub bank: Arc<Mutex<Bank>>,
     pub life: Arc<Life>,
     pub dice: Dice,
@@ -259,19 +269,23 @@ pub struct Line {
 
 impl Acquirer for Line {
     fn name(&self) -> &str {
-        "simulated"
+        self.name
     }
 
     fn live(&self) -> bool {
         false
     }
 
-    fn trace(&self, _now: Millis) -> Wait<'_, Result<Option<Trace>, Error>> {
-        Box::pin(async { Ok(None) })
+    fn trace(&self, sent_at: Millis) -> Wait<'_, Result<Option<Trace>, Error>> {
+        Box::pin(async move {
+            self.life.step().await;
+            let next = self.traces.as_ref().map(|traces| traces.fetch_add(1, Ordering::Relaxed));
+            Ok(next.map(|stan| Trace { stan, rrn: format!("{stan:012}"), sent_at }))
+        })
     }
 
     fn abilities(&self) -> Abilities {
-        self.bank.lock().unwrap().abilities()
+        Abilities { names_cards: self.traces.is_some(), ..self.bank.lock().unwrap().abilities() }
     }
 
     fn send<'a>(&'a self, operation: Operation<'a>) -> Wait<'a, Outcome> {
@@ -288,11 +302,13 @@ impl Acquirer for Line {
         }
         Box::pin(async move {
             self.life.step().await;
+            let refused = if self.traces.is_some() { 150 } else { 40 };
+            if !self.life.is_calm() && self.dice.chance(refused) {
+                return Outcome::NotSent { why: "connection refused" };
+            }
+            self.bank.lock().unwrap().names.look(self.name, &operation);
             if self.life.is_calm() {
                 return self.bank.lock().unwrap().act(&message);
-            }
-            if self.dice.chance(40) {
-                return Outcome::NotSent { why: "connection refused" };
             }
             let limit = {
                 let mut bank = self.bank.lock().unwrap();
@@ -301,9 +317,9 @@ impl Acquirer for Line {
                 }
                 bank.lateness_ms
             };
-            let delivered = self.deliver(message.clone(), limit);
+            let delivered = self.deliver(&operation, limit);
             if self.dice.chance(40) {
-                drop(self.deliver(message, limit));
+                drop(self.deliver(&operation, limit));
             }
             let outcome = match delivered.await {
                 Ok(outcome) => outcome,
@@ -345,22 +361,42 @@ impl Updater for Line {
 }
 
 impl Line {
+    /// What an answer would be called that comes too late; half of them are lost.
+    fn late_of(&self, operation: &Operation<'_>) -> Option<(mpsc::Sender<News>, Late)> {
+        let news = self.news.clone().filter(|_| self.dice.chance(500))?;
+        let (named, reversal) = match operation {
+            Operation::Authorize(ask) | Operation::Purchase(ask) | Operation::Verify(ask) => (ask.named, false),
+            Operation::Capture(one) | Operation::Refund(one) | Operation::Void(one) | Operation::Release(one) => {
+                (one.named, false)
+            }
+            Operation::Reverse(one) => (one.named, true),
+            Operation::Inquire { .. } => return None,
+        };
+        let trace = named?.trace.clone();
+        let outcome = Outcome::Unknown { why: "not answered yet" };
+        Some((news, Late { stan: trace.stan, rrn: trace.rrn, reversal, outcome }))
+    }
+
     /// On its way, whatever becomes of the sender.
-    fn deliver(&self, message: Message, limit: u64) -> tokio::sync::oneshot::Receiver<Outcome> {
+    fn deliver(&self, operation: &Operation<'_>, limit: u64) -> tokio::sync::oneshot::Receiver<Outcome> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
+        let message = Message::of(operation);
         let way_ms = match self.dice.below(100) {
             0..=4 => return receiver,
             5..=12 => self.dice.below(limit),
             13..=30 => self.dice.below(500),
             _ => self.dice.below(20),
         };
-        let (bank, clock) = (self.bank.clone(), self.clock.clone());
+        let (bank, clock, late) = (self.bank.clone(), self.clock.clone(), self.late_of(operation));
         bank.lock().unwrap().on_the_way += 1;
         tokio::spawn(async move {
             clock.sleep(way_ms).await;
             let mut bank = bank.lock().unwrap();
             bank.on_the_way -= 1;
-            sender.send(bank.act(&message)).ok();
+            // Whoever asked has given up, or died.
+            if let (Err(outcome), Some((news, late))) = (sender.send(bank.act(&message)), late) {
+                news.try_send(News::Late(Late { outcome, ..late })).ok();
+            }
         });
         receiver
     }

@@ -11,6 +11,7 @@ mod cardholder;
 mod checks;
 mod client;
 mod merchant;
+mod names;
 mod renewals;
 mod seed;
 mod shop;

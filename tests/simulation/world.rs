@@ -7,19 +7,20 @@ use crate::merchant::Asked;
 use crate::shop::{Ears, Road};
 use crate::weather::{Dice, Life, Sky};
 use axum::Router;
-use fuda::acquirer::{Acquirers, sandbox};
+use fuda::acceptor::Acceptor;
+use fuda::acquirer::{Acquirer, Acquirers, sandbox};
 use fuda::app::App;
 use fuda::bins::Bins;
 use fuda::clock::Clock;
 use fuda::consent;
 use fuda::db::{Db, MIGRATIONS, Memory, Simulated};
-use fuda::directory::{Directory, MerchantSpec};
+use fuda::directory::{Caller, Directory, MerchantSpec, Rank, RouteSpec};
 use fuda::http::{router, service::Probe};
 use fuda::ledger::chain::Sealer;
 use fuda::money::Currency;
-use fuda::pay::recover;
 use fuda::pay::teller::Teller;
 use fuda::pay::worker::Worker;
+use fuda::pay::{late, recover};
 use fuda::proxies::Proxies;
 use fuda::random::Random;
 use fuda::risk::Risk;
@@ -32,6 +33,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
@@ -63,10 +65,15 @@ impl Stores {
     }
 }
 
+/// Acquirers that go by trace numbers, in the order in which some seeds' merchant asks them.
+const HOSTS: [&str; 2] = ["acme", "second"];
+
 pub struct World {
     memory: Memory,
     books: Memory,
     pub bank: Arc<Mutex<Bank>>,
+    /// The hosts' trace numbers: the counter that all processes share.
+    traces: Arc<AtomicI64>,
     pub clock: Clock,
     pub random: Random,
     pub calm: Arc<AtomicBool>,
@@ -117,11 +124,21 @@ impl World {
             hold_ms: if dice.chance(400) { 2_000 + i64::try_from(dice.below(20_000)).unwrap() } else { 604_800_000 },
         };
         let made = directory.add_merchant(spec, &clock, &random).await.unwrap();
+        if dice.chance(400) {
+            let caller = Caller { entity: made.entity_id, live: false };
+            let merchant = directory.merchant(caller, &made.merchant_id).unwrap();
+            for (acquirer, rank) in HOSTS.into_iter().zip([Rank::First, Rank::Second]) {
+                let acceptor = Acceptor::parse("T0000001", "SHOP", None, None).unwrap();
+                let spec = RouteSpec { live: false, currency: None, rank, acquirer: acquirer.to_owned(), acceptor };
+                directory.add_route(&merchant, spec, false, "simulation", &clock).await.unwrap();
+            }
+        }
         calm.store(false, Ordering::Relaxed);
         World {
             memory,
             books: stores.books.clone(),
             bank: Arc::new(Mutex::new(Bank::new(dice))),
+            traces: Arc::new(AtomicI64::new(1)),
             clock,
             random,
             calm,
@@ -194,12 +211,27 @@ impl World {
         let sky = Arc::new(sky);
         let db = Db::Simulated(Simulated::new(&self.memory, sky.clone(), &self.clock));
         let (issuer, wallet_page) = self.sandbox_on(sky);
-        let line = Arc::new(Line {
-            bank: self.bank.clone(),
-            life: life.clone(),
-            dice: Dice::new(dice.below(u64::MAX)),
-            clock: self.clock.clone(),
-        });
+        let line = |name, traces, news| {
+            let dice = Dice::new(dice.below(u64::MAX));
+            Arc::new(Line {
+                name,
+                traces,
+                news,
+                bank: self.bank.clone(),
+                life: life.clone(),
+                dice,
+                clock: self.clock.clone(),
+            })
+        };
+        let mut lines = Acquirers::default();
+        let mut news = Vec::new();
+        for name in HOSTS {
+            let (sender, receiver) = mpsc::channel(256);
+            let host: Arc<dyn Acquirer> = line(name, Some(self.traces.clone()), Some(sender));
+            Arc::make_mut(&mut lines).insert(name.to_owned(), host);
+            news.push((name, receiver));
+        }
+        let line = line("simulated", None, None);
         // What a start reads is not what is simulated: it reads in calm weather.
         let calm = self.calm_db();
         let source = KeySource::Environment("07".repeat(32));
@@ -213,7 +245,7 @@ impl World {
             db,
             vault,
             sandbox: line.clone(),
-            acquirers: Acquirers::default(),
+            acquirers: lines,
             sandbox_updater: line,
             checkout: "".into(),
             checkout_named: false,
@@ -230,6 +262,9 @@ impl World {
         if alone {
             // As `serve` does it: before any request or round.
             recover::adopt(&App { db: calm, ..app.clone() }).await.ok()?;
+        }
+        for (name, receiver) in news {
+            tokio::spawn(late::listen(app.clone(), name.to_owned(), receiver));
         }
         let process = Arc::new(Process { router: router(app.clone(), probe()), app, life });
         self.processes.lock().unwrap().push(process.clone());

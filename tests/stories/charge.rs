@@ -4,7 +4,7 @@ use crate::world::{Engine, World, address};
 use serde_json::{Value, json};
 
 /// The request of the public token page, byte for byte but for token, merchant ID and webhook URL.
-fn seed_request(world: &World, spelling: &str) -> String {
+pub fn seed_request(world: &World, spelling: &str) -> String {
     format!(
         r#"{{
 "amount": "1000",

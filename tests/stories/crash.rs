@@ -2,6 +2,7 @@
 //! `FUDA_CRASHES=200 ./test killed_many_times` kills as often as asked.
 
 use crate::follow::id_of;
+use crate::host::Host;
 use crate::world::{Engine, Keys, World, address, answer};
 use fuda::random::Random;
 use serde_json::{Value, json};
@@ -50,6 +51,8 @@ impl Load {
                     return Some(answer);
                 }
                 Some((412, answer)) if answer["gateway_response"]["code"] == "ERR1008" => {}
+                // It can never be approved, and every repeat will be told so.
+                Some((504, answer)) if answer["gateway_response"]["code"] == "ERR1010" => return None,
                 Some((500.., _)) | None => {}
                 Some(_) => return None,
             }
@@ -89,6 +92,34 @@ impl Load {
 pub async fn killed_many_times(engine: Engine) {
     let mut world = World::new(engine).await;
     let crashes = std::env::var("FUDA_CRASHES").ok().map_or(CRASHES, |text| text.parse().unwrap());
+    let (load, clients) = begin(&world, CLIENTS);
+    for _ in 0..crashes {
+        tokio::time::sleep(Duration::from_millis(50 + below(600))).await;
+        killed(&mut world, &load);
+    }
+    ended(&world, load, clients, crashes).await;
+    world.books_are_clean();
+}
+
+/// The same over a line to a host that dies too: once for each five deaths of the gateway.
+pub async fn killed_with_host(mut world: World, mut host: Host) {
+    let crashes = std::env::var("FUDA_CRASHES").ok().map_or(CRASHES, |text| text.parse().unwrap());
+    let (load, clients) = begin(&world, CLIENTS);
+    for number in 1..=crashes {
+        tokio::time::sleep(Duration::from_millis(400 + below(600))).await;
+        if number % 5 == 0 {
+            tokio::task::block_in_place(|| host.kill());
+            tokio::time::sleep(Duration::from_millis(below(800))).await;
+            tokio::task::block_in_place(|| host.back());
+            tokio::time::sleep(Duration::from_millis(below(500))).await;
+        }
+        killed(&mut world, &load);
+    }
+    ended(&world, load, clients, crashes).await;
+    world.books_agree("acme");
+}
+
+fn begin(world: &World, count: u64) -> (Arc<Load>, tokio::task::JoinSet<()>) {
     let load = Arc::new(Load {
         http: reqwest::Client::new(),
         keys: world.keys.clone(),
@@ -99,21 +130,26 @@ pub async fn killed_many_times(engine: Engine) {
         sent: AtomicU64::new(0),
     });
     let mut clients = tokio::task::JoinSet::new();
-    for _ in 0..CLIENTS {
+    for _ in 0..count {
         clients.spawn(load.clone().client());
     }
-    for _ in 0..crashes {
-        tokio::time::sleep(Duration::from_millis(50 + below(600))).await;
-        tokio::task::block_in_place(|| {
-            world.server.kill();
-            world.restart();
-        });
-        *load.base.lock().unwrap() = world.server.base.clone();
-    }
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    (load, clients)
+}
+
+fn killed(world: &mut World, load: &Load) {
+    tokio::task::block_in_place(|| {
+        world.server.kill();
+        world.restart();
+    });
+    *load.base.lock().unwrap() = world.server.base.clone();
+}
+
+/// The load ends, what has no result finds one, and nothing that was acknowledged is missing.
+async fn ended(world: &World, load: Arc<Load>, clients: tokio::task::JoinSet<()>, crashes: u64) {
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
     load.stop.store(true, Ordering::Relaxed);
     clients.join_all().await;
-    drained(&world).await;
+    drained(world).await;
     let acknowledged = load.acknowledged.lock().unwrap().clone();
     assert!(acknowledged.len() as u64 > crashes, "{} payments in {crashes} crashes", acknowledged.len());
     for id in &acknowledged {
@@ -121,7 +157,6 @@ pub async fn killed_many_times(engine: Engine) {
         let (status, found) = answer(world.authed(world.http.get(url), &world.keys)).await;
         assert_eq!((status, &found["success"]), (200, &json!(true)), "{found}");
     }
-    world.books_are_clean();
     eprintln!("{crashes} crashes, {} acknowledged, none missing", acknowledged.len());
 }
 

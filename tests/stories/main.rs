@@ -13,10 +13,13 @@ mod crash;
 mod examples;
 mod faults;
 mod follow;
+mod host;
 mod hosted;
 mod hosted_accounts;
 mod hosted_wallets;
 mod limits;
+mod line;
+mod line_down;
 mod lost;
 #[path = "../wallets/maker/mod.rs"]
 mod maker;
@@ -100,6 +103,15 @@ fn all() -> Vec<(&'static str, Story)> {
         books::unresolved_money_is_listed,
         books::a_transaction_is_explained,
         crash::killed_many_times,
+        line::paid_through_a_host,
+        line::paid_in_another_dialect,
+        line::stored_and_explained,
+        line::without_an_answer,
+        line::cards_only,
+        line_down::host_down_and_back,
+        line_down::the_second_acquirer,
+        line_down::routes_that_lead_nowhere,
+        line_down::both_killed_many_times,
         operator::a_newer_schema_is_refused,
         operator::an_older_schema_goes_on,
         operator::old_cards_are_erased,

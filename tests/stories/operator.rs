@@ -56,7 +56,7 @@ const OLDER: &str = "DROP INDEX transactions_by_parent; DROP INDEX transactions_
      DROP TABLE wallets; DROP TABLE wallet_version; DROP TABLE wallet_tokens; ALTER TABLE tokens DROP COLUMN device; \
      DROP TABLE subscriptions; DROP TABLE subscription_charges; DROP INDEX tokens_by_owner; \
      ALTER TABLE tokens DROP COLUMN owner; ALTER TABLE merchants DROP COLUMN retry_days; \
-     DROP TABLE routes; DROP TABLE traces; DROP INDEX attempts_by_stan; ALTER TABLE attempts DROP COLUMN route_id; \
+     DROP TABLE routes; DROP TABLE traces; DROP INDEX attempts_by_rrn; ALTER TABLE attempts DROP COLUMN route_id; \
      ALTER TABLE attempts DROP COLUMN stan; ALTER TABLE attempts DROP COLUMN rrn; \
      DELETE FROM fuda_schema WHERE version > 1";
 

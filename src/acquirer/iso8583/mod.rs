@@ -1,21 +1,29 @@
 //! A line to a bank's host that speaks ISO 8583. What differs between hosts is data: the dialect.
 
+pub mod bank;
 pub mod codec;
 mod codes;
 mod compile;
+pub mod config;
+mod connection;
+pub mod dial;
 pub mod dialect;
 mod ebcdic;
 mod field;
 pub mod frame;
 pub mod hear;
+pub mod host;
+pub mod link;
 pub mod mask;
 pub mod message;
 pub mod operation;
+pub mod pending;
 #[cfg(test)]
 mod sample;
 pub mod speech;
 mod template;
 mod tlv;
+mod traces;
 pub mod values;
 
 use std::fmt;

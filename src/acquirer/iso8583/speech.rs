@@ -166,6 +166,11 @@ impl Speech {
         Ok(speech)
     }
 
+    /// Whether a host gives back this field as it was.
+    pub fn echoes(&self, field: u8) -> bool {
+        self.echo.contains(&field)
+    }
+
     /// Whether the dialect has such a message.
     pub fn speaks(&self, kind: Kind) -> bool {
         self.templates[kind as usize].is_some()

@@ -67,6 +67,8 @@ pub const MIGRATIONS: &[Migration] = &[
             approved {int}
           ) {strict};",
     },
+    // What names an operation of the sandbox's own host (ISO 8583, field 37).
+    Migration { version: 5, name: "names", sql: "ALTER TABLE operations ADD COLUMN rrn {text};" },
 ];
 
 /// What was asked of the bank; a reversal of something that never came leaves a row of kind `NOTHING`, so that the
@@ -136,13 +138,15 @@ pub struct Record {
     pub kind: RecordKind,
     pub amount_minor: i64,
     pub currency: String,
+    /// Where it came to the bank by a host of its own (ISO 8583, field 37).
+    pub rrn: Option<String>,
 }
 
 impl Sandbox {
     /// The operations that stand and began in `from..to` (epoch milliseconds), in pages: `after` is 0 for the first,
     /// then what came with the page before. `None` behind the last.
     pub async fn records(&self, after: i64, from: i64, to: i64) -> Result<(Vec<Record>, Option<i64>), Error> {
-        let sql = "SELECT rowid, reference, kind, amount_minor, currency FROM operations \
+        let sql = "SELECT rowid, reference, kind, amount_minor, currency, rrn FROM operations \
                    WHERE rowid > $1 AND state IN (1, 3) AND kind BETWEEN 1 AND 6 AND created_at >= $2 AND created_at < $3 \
                    ORDER BY rowid LIMIT $4";
         let rows = self.books.rows(sql, args![after, from, to, PAGE]).await?;
@@ -152,7 +156,7 @@ impl Sandbox {
 
     /// One operation, if it stands.
     pub async fn record(&self, reference: &str) -> Result<Option<Record>, Error> {
-        let sql = "SELECT rowid, reference, kind, amount_minor, currency FROM operations \
+        let sql = "SELECT rowid, reference, kind, amount_minor, currency, rrn FROM operations \
                    WHERE reference = $1 AND state IN (1, 3) AND kind BETWEEN 1 AND 6";
         self.books.rows(sql, args![reference]).await?.first().map(record).transpose()
     }
@@ -166,5 +170,6 @@ fn record(row: &Row) -> Result<Record, Error> {
         kind: kind.ok_or_else(|| Error::internal("the sandbox bank's books hold an unknown kind"))?,
         amount_minor: row.int(3)?,
         currency: row.text(4)?.to_owned(),
+        rrn: row.opt_text(5)?.map(str::to_owned),
     })
 }

@@ -68,7 +68,7 @@ impl Sandbox {
         let network_transaction_id = format!("{:015}", (draw >> 20) % 1_000_000_000_000_000);
         let insert = Stmt::new(
             "INSERT INTO operations (reference, kind, state, masked, amount_minor, currency, auth_code, \
-             network_transaction_id, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+             network_transaction_id, created_at, rrn) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
              ON CONFLICT (reference) DO NOTHING",
             args![
                 ask.reference,
@@ -79,7 +79,8 @@ impl Sandbox {
                 ask.money.currency.code(),
                 auth_code.as_str(),
                 network_transaction_id.as_str(),
-                self.clock.now()
+                self.clock.now(),
+                ask.named.map(|named| named.trace.rrn.as_str())
             ],
         );
         match self.books.write(vec![insert.exactly(1)]).await? {
@@ -96,7 +97,7 @@ impl Sandbox {
         let insert = |state: i64| {
             Stmt::new(
                 "INSERT INTO operations (reference, kind, state, masked, amount_minor, currency, auth_code, \
-                 network_transaction_id, created_at, original) VALUES ($1, $2, $3, '', $4, $5, $6, '', $7, $8) \
+                 network_transaction_id, created_at, original, rrn) VALUES ($1, $2, $3, '', $4, $5, $6, '', $7, $8, $9) \
                  ON CONFLICT (reference) DO NOTHING",
                 args![
                     follow.reference,
@@ -106,7 +107,8 @@ impl Sandbox {
                     follow.money.currency.code(),
                     auth_code.as_str(),
                     self.clock.now(),
-                    follow.original.reference
+                    follow.original.reference,
+                    follow.named.map(|named| named.trace.rrn.as_str())
                 ],
             )
         };

@@ -1,7 +1,8 @@
 //! Against a server that asks for a certificate, on a network where names lead where the test says.
 
 use super::*;
-use crate::webhook::courier::{Network, Pending, Stream};
+use crate::tls::Stream;
+use crate::webhook::courier::{Network, Pending};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;

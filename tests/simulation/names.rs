@@ -1,0 +1,70 @@
+//! Where messages went and by which trace number: what no gateway may mix up. Looked at when a message leaves, before the weather.
+
+use fuda::acquirer::{Named, Operation, Original};
+use std::collections::BTreeMap;
+
+/// The acquirer, and the trace number where it has such.
+type Name = (&'static str, Option<i64>);
+
+#[derive(Default)]
+pub struct Names {
+    by_reference: BTreeMap<String, Name>,
+    by_stan: BTreeMap<i64, String>,
+    /// In words.
+    pub odd: Vec<String>,
+}
+
+impl Names {
+    pub fn look(&mut self, at: &'static str, operation: &Operation<'_>) {
+        match operation {
+            Operation::Authorize(ask) | Operation::Purchase(ask) | Operation::Verify(ask) => {
+                self.sent(at, ask.reference, ask.named, false);
+            }
+            Operation::Capture(one) | Operation::Refund(one) | Operation::Void(one) | Operation::Release(one) => {
+                let repeats = self.by_reference.contains_key(one.reference);
+                self.sent(at, one.reference, one.named, repeats);
+                self.about(at, &one.original);
+                if one.named.is_some() && one.original.card.is_none() {
+                    self.odd.push(format!("{} does not name the card", one.reference));
+                }
+            }
+            Operation::Reverse(one) => {
+                let reference = format!("{}-r", one.original.reference);
+                let repeats = self.by_reference.contains_key(&reference);
+                self.sent(at, &reference, one.named, repeats);
+                self.about(at, &one.original);
+            }
+            Operation::Inquire { reference } => {
+                if self.by_reference.get(*reference).is_some_and(|(before, _)| *before != at) {
+                    self.odd.push(format!("{reference} went elsewhere than to {at}"));
+                }
+            }
+        }
+    }
+
+    /// One message has one name for ever, and no two have the same.
+    fn sent(&mut self, at: &'static str, reference: &str, named: Option<Named<'_>>, repeats: bool) {
+        let name = (at, named.map(|named| named.trace.stan));
+        if repeats && named.is_some_and(|named| named.tries == 0) {
+            self.odd.push(format!("a repeat of {reference} does not say that it is one"));
+        }
+        let before = *self.by_reference.entry(reference.to_owned()).or_insert(name);
+        if before != name {
+            self.odd.push(format!("{reference} went as {before:?} and as {name:?}"));
+        }
+        if let Some(stan) = name.1 {
+            let whose = self.by_stan.entry(stan).or_insert_with(|| reference.to_owned());
+            if whose != reference {
+                self.odd.push(format!("trace number {stan} names {whose} and {reference}"));
+            }
+        }
+    }
+
+    /// What is followed or undone goes where it went, by its name there. One that was never sent has no name to compare.
+    fn about(&mut self, at: &'static str, original: &Original<'_>) {
+        let name = (at, original.trace.map(|trace| trace.stan));
+        if let Some(before) = self.by_reference.get(original.reference).filter(|before| **before != name) {
+            self.odd.push(format!("{} went as {before:?} and is called {name:?}", original.reference));
+        }
+    }
+}
