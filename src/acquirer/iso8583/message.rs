@@ -209,7 +209,8 @@ impl Message {
     fn find(&self, field: u8, tag: &str) -> Option<usize> {
         let first = self.spans.partition_point(|span| span.field < field);
         let own = self.spans[first..].iter().take_while(|span| span.field == field);
-        own.map(|span| self.part(span)).position(|part| part.1 == tag).map(|at| first + at)
+        let tagged = |span: &Span| self.bytes[span.start..span.value] == *tag.as_bytes();
+        own.map(tagged).position(|is_it| is_it).map(|at| first + at)
     }
 
     fn part(&self, span: &Span) -> (u8, &str, &[u8]) {

@@ -159,9 +159,12 @@ impl Source {
         }
     }
 
-    /// The texts, if each is a constant.
-    fn constants(&self) -> Option<Vec<&str>> {
-        self.texts().map(Text::constant).collect()
+    fn is_constant(&self) -> bool {
+        self.texts().all(|text| text.constant().is_some())
+    }
+
+    fn has(&self, constant: &[u8]) -> bool {
+        self.texts().any(|text| text.constant().is_some_and(|text| text.as_bytes() == constant))
     }
 
     /// A message without this field, or with another constant in it, is another message.
@@ -240,25 +243,27 @@ impl Field {
         std::str::from_utf8(message.sub(self.number, &self.tag)?).ok()
     }
 
-    /// Whether `message` may be of this field's message, as far as this field tells.
-    fn agrees(&self, message: &Message) -> bool {
-        let text = self.text(message);
-        match (&self.source, self.source.constants()) {
-            (Source::Text(_), Some(constants)) => text.is_some_and(|text| constants.contains(&text)),
-            (Source::Text(made), None) => text.is_some() || !made.weighs(Weight::Must),
-            (Source::Choice { .. }, Some(constants)) => text.is_none_or(|text| constants.contains(&text)),
-            (Source::Choice { .. }, None) => true,
-        }
+    /// Whether `message` has the field; `None` when it cannot be of this field's message.
+    fn agrees(&self, message: &Message) -> Option<bool> {
+        let value = message.sub(self.number, &self.tag);
+        let may_be = match &self.source {
+            Source::Text(made) => match made.constant() {
+                Some(constant) => value == Some(constant.as_bytes()),
+                None => value.is_some() || !made.weighs(Weight::Must),
+            },
+            choice if choice.is_constant() => value.is_none_or(|value| choice.has(value)),
+            Source::Choice { .. } => true,
+        };
+        may_be.then_some(value.is_some())
     }
 
     /// Whether no message has both this field and `other` as their messages' tables say.
     fn excludes(&self, other: &Field) -> bool {
         // Two choices may both be left out.
         let sure = matches!(self.source, Source::Text(_)) || matches!(other.source, Source::Text(_));
-        match (self.source.constants(), other.source.constants()) {
-            (Some(own), Some(others)) => sure && !own.iter().any(|text| others.contains(text)),
-            _ => false,
-        }
+        let constant = self.source.is_constant() && other.source.is_constant();
+        sure && constant
+            && !self.source.texts().filter_map(Text::constant).any(|text| other.source.has(text.as_bytes()))
     }
 }
 
@@ -290,9 +295,11 @@ impl Template {
     /// How many of its fields `message` has, and which try it is; `None` when it cannot be of this kind.
     pub fn likeness(&self, message: &Message) -> Option<(usize, u32)> {
         let tries = self.mtis.iter().position(|mti| *mti == message.mti())?;
-        let agrees = self.fields.iter().all(|field| field.agrees(message));
-        let there = self.fields.iter().filter(|field| message.sub(field.number, &field.tag).is_some()).count();
-        agrees.then_some((there, u32::try_from(tries).ok()?))
+        let mut there = 0;
+        for field in &self.fields {
+            there += usize::from(field.agrees(message)?);
+        }
+        Some((there, u32::try_from(tries).ok()?))
     }
 
     /// The values that `message` was made of. `None` when it was not made of this.
