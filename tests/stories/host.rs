@@ -30,7 +30,8 @@ impl Host {
         let program = env!("CARGO_BIN_EXE_fuda").to_owned();
         let address = free_address();
         let (books, dialect) = (world.host_books(), world.folder.join("dialect.toml"));
-        let args = ["sandbox-bank", "--listen", &address, "--sandbox-bank", &text(&books), "--dialect", &text(&dialect)];
+        let args =
+            ["sandbox-bank", "--listen", &address, "--sandbox-bank", &text(&books), "--dialect", &text(&dialect)];
         let again = [&[program.as_str()], args.as_slice()].concat();
         let again = again.into_iter().map(str::to_owned).collect();
         Host::run(again, address, world.folder.with_extension("host.log"))
@@ -96,7 +97,9 @@ impl World {
     pub fn acquirers(&mut self, acquirers: &[(&str, &str)], settings: &str) {
         let mut text = String::new();
         for (name, address) in acquirers {
-            text += &format!("[acquirers.{name}]\nprotocol = \"iso8583\"\nmode = \"test\"\naddress = \"{address}\"\n{settings}\n");
+            text += &format!(
+                "[acquirers.{name}]\nprotocol = \"iso8583\"\nmode = \"test\"\naddress = \"{address}\"\n{settings}\n"
+            );
             text += "deadlines = { charge_ms = 3000, follow_ms = 3000, reversal_ms = 3000 }\n";
         }
         std::fs::write(self.folder.join("acquirers.toml"), text).unwrap();

@@ -36,7 +36,9 @@ impl World {
         tell("a capture of a part", &self.follow("capture", &id_of(&held.1), Some("600")).await);
         let held = self.post("authorization", &card).await;
         tell("its void", &self.follow("void", &id_of(&held.1), None).await);
-        for number in ["4000000000000002", "4000000000009995", "4000000000009987", "4000000000000127", "4000000000000119"] {
+        for number in
+            ["4000000000000002", "4000000000009995", "4000000000009987", "4000000000000127", "4000000000000119"]
+        {
             tell(number, &self.post("payment", &self.card_charge(number)).await);
         }
         let begun = begin(self, "4000000000001091", cycles(2)).await;
