@@ -61,7 +61,7 @@ const TOUR: [&str; 13] = [
     "4000000000009987: 201 ERR1000 41",
     "4000000000000127: 201 ERR1000 580",
     "4000000000000119: 201 ERR1000 96",
-    "a renewal: ",
+    "a renewal: COMPLETED 2, ",
 ];
 
 async fn toured(engine: Engine, dialect: &str, settings: &str) {
