@@ -55,7 +55,6 @@ pub async fn heard(app: &App, acquirer: &str, late: Late) -> Result<(), Error> {
         found = store::reread(&app.db, id).await?.ok_or_else(gone)?;
     }
     tracing::info!(transaction = %id, acquirer, stan = late.stan, state = found.state.name(), "a late answer");
-    metrics::counter!("fuda_late_answers_total", "acquirer" => acquirer.to_owned()).increment(1);
     if found.state == State::Unknown
         && let Some(event) = settles(&found, message, late.outcome)
     {

@@ -1,6 +1,6 @@
 //! The payment: what it is (`transaction`, `state`), how it goes (`charge`, with the card in
 //! `instrument`, which may have come in a `wallet`), whether its cardholder is asked first (`authenticate`, `waiting`), what may follow it (`follow`, with the
-//! balances in `parent`), how it ends (`outcome`), what happens when no answer comes (`recover`) and later (`worker`; `clock` moves an
+//! balances in `parent`), by which acquirer it goes (`line`; `original` is what a later message is about, `late` what comes unasked), how it ends (`outcome`), what happens when no answer comes (`recover`) and later (`worker`; `clock` moves an
 //! entity's sandbox time), how
 //! it is written (`store`, `attempts`, `books`) and told (`envelope`, `explain`). `links` are what the hosted page
 //! pays. `idempotency` lives here because its rows belong to the same writes.

@@ -119,7 +119,9 @@ impl World {
 
     pub fn route(&self, acquirer: &str, more: &[&str]) {
         let merchant = self.keys.merchant.as_str();
-        let args = ["route", "add", "--merchant", merchant, "--acquirer", acquirer, "--terminal", "TERM0001"];
+        // Hosts that share their books tell acquirers apart by it.
+        let terminal = format!("T{acquirer}");
+        let args = ["route", "add", "--merchant", merchant, "--acquirer", acquirer, "--terminal", &terminal];
         let args = [args.as_slice(), &["--acceptor", "000000000000001", "--category", "5411"], more].concat();
         self.run(&args);
         // In force within a second.

@@ -3,7 +3,8 @@
 use crate::crash;
 use crate::follow::{code, id_of, wait_for};
 use crate::host::{GENERIC, Host, free_address};
-use crate::world::{Engine, World};
+use crate::operator::{ADD_LIVE, take_key_out, until_known};
+use crate::world::{Engine, Keys, Server, World, fuda};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,82 @@ pub async fn routes_that_lead_nowhere(engine: Engine) {
     assert!(log.contains("a route leads nowhere") && log.contains("no test acquirer nobody is set up here"), "{log}");
     let merchant = json!({"merchant_id": world.keys.merchant});
     assert_eq!(world.post("refund", &merchant).await.0, 400);
+}
+
+/// Each currency by its own acquirer, and live keys by a live one: neither mode's payments ever go the other's way.
+pub async fn by_currency_and_mode(engine: Engine) {
+    let mut world = World::new(engine).await;
+    world.speaks(GENERIC);
+    let host = Host::start(&world);
+    let one = |name: &str, mode: &str| {
+        let (protocol, address) = ("protocol = \"iso8583\"\ndialect = \"dialect.toml\"", &host.address);
+        format!("[acquirers.{name}]\n{protocol}\nmode = \"{mode}\"\naddress = \"{address}\"\n")
+    };
+    let all = [one("yen", "test"), one("dollar", "test"), one("real", "live")].concat();
+    std::fs::write(world.folder.join("acquirers.toml"), all).unwrap();
+    let key = take_key_out(&world);
+    world.server.stop();
+    let with_key = |world: &World| {
+        Server::start_with(&world.folder, world.database_url.as_deref(), |command| {
+            command.env("FUDA_VAULT_KEY", &key);
+        })
+    };
+    world.server = with_key(&world);
+    let run = |world: &World, args: &[&str]| {
+        let mut command = fuda(&world.folder, world.database_url.as_deref());
+        let output = command.args(args).env("FUDA_VAULT_KEY", &key).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    let route = |world: &World, merchant: &str, acquirer: &str, more: &[&str]| {
+        let terminal = format!("T{acquirer}");
+        let args = [
+            "route",
+            "add",
+            "--merchant",
+            merchant,
+            "--acquirer",
+            acquirer,
+            "--terminal",
+            &terminal,
+            "--acceptor",
+            "SHOP",
+        ];
+        run(world, &[args.as_slice(), more].concat());
+    };
+    route(&world, &world.keys.merchant, "yen", &[]);
+    route(&world, &world.keys.merchant, "dollar", &["--currency", "USD"]);
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let mut dollars = world.card_charge("4000000000001091");
+    dollars["currency"] = json!("USD");
+    for body in [world.card_charge("4000000000001091"), dollars.clone()] {
+        let paid = world.post("payment", &body).await;
+        assert_eq!(code(&paid), (201, "INFO0000"), "{}", paid.1);
+    }
+    let sent = "SELECT * FROM (SELECT acquirer || ' ' || t.currency || ' ' || t.live FROM attempts JOIN transactions AS t \
+                ON t.id = transaction_id WHERE acquirer <> 'sandbox' ORDER BY sent_at) AS sent";
+    assert_eq!(world.texts(sent).await, ["yen JPY 0", "dollar USD 0"]);
+    // The tests' PostgreSQL may lose what it has written: no live key is made there.
+    if engine == Engine::Postgres {
+        return;
+    }
+    let live = Keys::of(&serde_json::from_slice(&run(&world, &ADD_LIVE)).unwrap());
+    let mut body = world.card_charge("4000000000001091");
+    body["merchant_id"] = json!(live.merchant);
+    let refused = until_known(&world, &live, &body).await;
+    assert_eq!(code(&refused), (412, "ERR1015"), "{}", refused.1);
+    route(&world, &live.merchant, "real", &[]);
+    // Of the wrong mode: written all the same, since the file may be another gateway's, and of no use.
+    route(&world, &live.merchant, "yen", &["--currency", "JPY"]);
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let refused = world.post_as(&live, "payment", &body).await;
+    assert_eq!(code(&refused), (412, "ERR1015"), "{}", refused.1);
+    run(&world, &["route", "end", "4"]);
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let paid = world.post_as(&live, "payment", &body).await;
+    assert_eq!(code(&paid), (201, "INFO0000"), "{}", paid.1);
+    assert_eq!(paid.1["is_live"], json!(true));
+    assert_eq!(world.texts(sent).await, ["yen JPY 0", "dollar USD 0", "real JPY 1"]);
 }
 
 /// Gateway and host die at random moments under load: in the end each charge stands on both sides or on neither.

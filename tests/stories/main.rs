@@ -112,6 +112,7 @@ fn all() -> Vec<(&'static str, Story)> {
         line_down::host_down_and_back,
         line_down::the_second_acquirer,
         line_down::routes_that_lead_nowhere,
+        line_down::by_currency_and_mode,
         line_down::both_killed_many_times,
         line_others::all_that_can_be_asked,
         line_others::its_delays_drops_and_closes,

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const ADD_LIVE: [&str; 10] =
+pub const ADD_LIVE: [&str; 10] =
     ["merchant", "add", "--legal-name", "Live K.K.", "--country", "JP", "--currency", "JPY", "--live", "--json"];
 
 /// Runs it to its end, which must be exit 1 with one line. What serves instead is ended.
@@ -202,7 +202,7 @@ pub async fn live_keys(engine: Engine) {
 }
 
 /// A key that was just made is in force within a second.
-async fn until_known(world: &World, keys: &Keys, body: &Value) -> (u16, Value) {
+pub async fn until_known(world: &World, keys: &Keys, body: &Value) -> (u16, Value) {
     let made = Instant::now();
     loop {
         let answered = world.post_as(keys, "payment", body).await;

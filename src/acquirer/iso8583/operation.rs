@@ -537,9 +537,9 @@ mod tests {
             original: original(asked, &charge, &pan),
             money: money(600, "JPY"),
         };
-        let mut said = |speech: &Speech, text: &str, operation| shown(&said(speech, text, &operation));
+        let said = |speech: &Speech, text: &str, operation| shown(&said(speech, text, &operation));
         let speech = generic();
-        let mut first = |operation| said(&speech, GENERIC.1, operation);
+        let first = |operation| said(&speech, GENERIC.1, operation);
         insta::assert_snapshot!(first(Operation::Capture(follow(Asked::Authorization, 0))), @r"
         0220
         2 4000000000001091
@@ -717,7 +717,7 @@ mod tests {
     fn network_management() {
         let (mut scratch, home, speech) = (Scratch::default(), home(), generic());
         let values = managing(999_999, THEN, &home, &mut scratch).unwrap();
-        let mut told = |kind| shown(&through(GENERIC.1, &speech.say(kind, 0, &values).unwrap())).replace('\n', " ");
+        let told = |kind| shown(&through(GENERIC.1, &speech.say(kind, 0, &values).unwrap())).replace('\n', " ");
         insta::assert_snapshot!(told(Kind::SignOn), @"0800 7 0102030405 11 999999 32 12345678 70 001");
         insta::assert_snapshot!(told(Kind::Echo), @"0800 7 0102030405 11 999999 32 12345678 70 301");
         insta::assert_snapshot!(told(Kind::SignOff), @"0800 7 0102030405 11 999999 32 12345678 70 002");
