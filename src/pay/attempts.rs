@@ -228,10 +228,12 @@ pub fn answered(id: TransactionId, number: i64, reply: Reply, now: Millis) -> St
 }
 
 /// Whose message a late answer is about: transaction, number, and what was sent. Of repeats under one trace the last one without
-/// an answer. `None`: nothing that we know went by this trace.
+/// an answer. A reversal may go by the retrieval reference number of what it reverses. `None`: nothing that we know went by this trace.
 pub async fn named(app: &App, acquirer: &str, late: &Late) -> Result<Option<(TransactionId, i64, Message)>, Error> {
-    let sql = "SELECT transaction_id, number, operation FROM attempts WHERE acquirer = $1 AND stan = $2 AND rrn = $3 \
-               ORDER BY CASE WHEN result IS NULL OR result = 3 THEN 0 ELSE 1 END, number DESC LIMIT 200";
+    let sql = "SELECT a.transaction_id, a.number, a.operation FROM attempts AS named JOIN attempts AS a \
+               ON a.transaction_id = named.transaction_id AND a.acquirer = $1 AND a.stan = $2 \
+               WHERE named.acquirer = $1 AND named.rrn = $3 \
+               ORDER BY CASE WHEN a.result IS NULL OR a.result = 3 THEN 0 ELSE 1 END, a.number DESC LIMIT 200";
     for row in app.db.rows(sql, args![acquirer, late.stan, late.rrn.as_str()]).await? {
         let operation = row.int(2)?;
         let message = MESSAGES.into_iter().find(|message| *message as i64 == operation);
