@@ -14,13 +14,16 @@ use tokio::sync::mpsc::{self, Receiver};
 /// How many late answers of one acquirer may wait to be used; more are in the log alone, and recovery asks.
 const NEWS: usize = 1_024;
 
+/// What acquirers say by themselves, by name.
+pub type Ears = Vec<(String, Receiver<News>)>;
+
 /// All that this process has.
 pub struct Lines {
     banks: BTreeMap<String, Arc<Bank>>,
 }
 
 impl Lines {
-    /// Begins to connect; returns at once. What acquirers say by themselves comes from the receivers.
+    /// Begins to connect; returns at once. What acquirers say by themselves comes from the receivers, until their lines are gone.
     ///
     /// # Errors
     /// What is wrong with an acquirer, for the operator.
@@ -29,14 +32,14 @@ impl Lines {
         db: &Db,
         clock: &Clock,
         random: &Random,
-    ) -> Result<(Lines, Vec<(String, Receiver<News>)>), Error> {
-        let (mut banks, mut all) = (BTreeMap::new(), Vec::new());
+    ) -> Result<(Lines, Ears), Error> {
+        let (mut banks, mut ears) = (BTreeMap::new(), Vec::new());
         for (name, settings) in settings {
             let (news, receiver) = mpsc::channel(NEWS);
             banks.insert(name.clone(), Arc::new(Bank::start(name, settings, db, (clock, random), news)?));
-            all.push((name.clone(), receiver));
+            ears.push((name.clone(), receiver));
         }
-        Ok((Lines { banks }, all))
+        Ok((Lines { banks }, ears))
     }
 
     /// By name.

@@ -3,6 +3,7 @@
 //! so that every figure is also a ratio taken in one run.
 
 mod bare;
+mod line;
 mod load;
 mod risk;
 
@@ -26,6 +27,12 @@ pub struct BenchArgs {
     /// Measure card charges without a risk rule and with 50, among them lists of a million entries
     #[arg(long)]
     risk: bool,
+    /// Measure the line to an acquirer's host: codec, one connection, and payments over it
+    #[arg(long, value_enum, conflicts_with = "risk")]
+    acquirer: Option<Protocol>,
+    /// The host's own process
+    #[arg(long, hide = true, requires = "acquirer")]
+    host: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -37,6 +44,11 @@ pub struct BenchArgs {
     request: Option<PathBuf>,
     #[arg(long, hide = true, value_enum, default_value = "payment")]
     operation: Operation,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Protocol {
+    Iso8583,
 }
 
 #[derive(Serialize)]
@@ -88,6 +100,9 @@ pub async fn bench(config: &Config, args: BenchArgs) -> Result<(), Error> {
         println!("{}", serde_json::to_string(&measured).map_err(Error::internal)?);
         return Ok(());
     }
+    if args.host {
+        return line::host().await;
+    }
     let folder = config.data.join(format!("bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|error| Error::internal(format!("{}: {error}", folder.display())))?;
     if args.risk {
@@ -99,6 +114,17 @@ pub async fn bench(config: &Config, args: BenchArgs) -> Result<(), Error> {
             println!("{}", serde_json::to_string(&measured).map_err(Error::internal)?);
         } else {
             risk::print(&measured);
+        }
+        return Ok(());
+    }
+    if args.acquirer.is_some() {
+        let measured = line::run(config, &folder, &args.clients, args.seconds).await;
+        std::fs::remove_dir_all(&folder).map_err(Error::internal)?;
+        let measured = measured?;
+        if args.json {
+            println!("{}", serde_json::to_string(&measured).map_err(Error::internal)?);
+        } else {
+            line::print(&measured);
         }
         return Ok(());
     }
@@ -157,11 +183,17 @@ struct Gateway {
 
 impl Gateway {
     fn start(config: &Config, folder: &Path) -> Result<Gateway, Error> {
+        Gateway::start_with(config, folder, None)
+    }
+
+    fn start_with(config: &Config, folder: &Path, acquirers: Option<&Path>) -> Result<Gateway, Error> {
         let mut command = Command::new(std::env::current_exe().map_err(Error::internal)?);
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(folder).env_remove("FUDA_DATABASE_URL");
         if let Some(url) = &config.database_url {
             command.env("FUDA_DATABASE_URL", url);
         }
+        command.env_remove("FUDA_ACQUIRERS");
+        command.envs(acquirers.map(|file| ("FUDA_ACQUIRERS", file)));
         let log = std::fs::File::create(folder.with_extension("log")).map_err(Error::internal)?;
         let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn();
         let mut process = started.map_err(Error::internal)?;

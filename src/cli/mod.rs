@@ -1,5 +1,6 @@
 //! The command line. Exit codes: 0 done, 1 refused or failed, 2 not understood.
 
+mod acquirers;
 mod background;
 mod bench;
 mod bins;
@@ -74,6 +75,9 @@ enum Command {
     /// Look at what merchants were told, send it again, change the signing secret
     #[command(subcommand)]
     Webhooks(webhooks::WebhooksCommand),
+    /// List the acquirers of the acquirers file, and see whether one answers
+    #[command(subcommand)]
+    Acquirer(acquirers::AcquirerCommand),
     /// Run the sandbox's bank as a host of its own that speaks ISO 8583
     SandboxBank(sandbox_bank::SandboxBankArgs),
     /// Measure payments per second on this machine, beside the bare engine
@@ -125,6 +129,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         Some(Command::Ledger(command)) => books::ledger(&config, command).await,
         Some(Command::Reconcile(args)) => reconcile::reconcile(&config, args).await,
         Some(Command::Webhooks(command)) => webhooks::webhooks(&config, command).await,
+        Some(Command::Acquirer(command)) => acquirers::acquirer(&config, command).await,
         Some(Command::SandboxBank(args)) => sandbox_bank::sandbox_bank(&config, args).await,
         Some(Command::Bench(args)) => bench::bench(&config, args).await,
         Some(Command::Migrate { json }) => store::migrate(&config, json).await,

@@ -3,6 +3,7 @@
 use super::books::operator;
 use super::store::Store;
 use crate::acceptor::{Acceptor, SANDBOX};
+use crate::acquirer::iso8583::config as acquirers;
 use crate::clock::timestamp;
 use crate::config::Config;
 use crate::directory::{Merchant, Rank, Route, RouteSpec};
@@ -96,7 +97,7 @@ pub struct ListRoutes {
 pub async fn route(config: &Config, command: RouteCommand) -> Result<(), Error> {
     let store = Store::open_existing(config).await?;
     let done = match command {
-        RouteCommand::Add(args) => add(&store, args).await,
+        RouteCommand::Add(args) => add(&store, config, args).await,
         RouteCommand::List(args) => list(&store, &args).await,
         RouteCommand::End { id, json } => end(&store, id, json).await,
     };
@@ -104,7 +105,7 @@ pub async fn route(config: &Config, command: RouteCommand) -> Result<(), Error> 
     done
 }
 
-async fn add(store: &Store, args: AddRoute) -> Result<(), Error> {
+async fn add(store: &Store, config: &Config, args: AddRoute) -> Result<(), Error> {
     let merchant = merchant(store, &args.merchant).await?;
     let (category, place) = (args.category.as_deref(), args.place.as_deref());
     let spec = RouteSpec {
@@ -115,10 +116,10 @@ async fn add(store: &Store, args: AddRoute) -> Result<(), Error> {
         acceptor: Acceptor::parse(&args.terminal, &args.acceptor, category, place)
             .map_err(|wrong| Error::internal(wrong.message()))?,
     };
+    let checked = known(config, &spec)?;
     let added = store.directory.add_route(&merchant, spec, args.replace, &operator(), &store.clock).await?;
     let route = store.directory.route(added.id).await?;
     let route = route.ok_or_else(|| Error::internal("the route was added, but cannot be read: fuda route list"))?;
-    let checked = route.acquirer == SANDBOX;
     if args.json {
         println!("{}", json!({"route": view(&route), "replaced": added.replaced, "acquirer_checked": checked}));
         return Ok(());
@@ -129,9 +130,28 @@ async fn add(store: &Store, args: AddRoute) -> Result<(), Error> {
     }
     println!("In force within a second. To end it: fuda route end {}", route.id);
     if !checked {
-        println!("Whether the gateways have an acquirer {} was not checked.", route.acquirer);
+        println!(
+            "Whether the gateways have an acquirer {} was not checked: --acquirers FILE would have.",
+            route.acquirer
+        );
     }
     Ok(())
+}
+
+/// Whether it was looked up in the acquirers file, which must then know it in the route's mode.
+fn known(config: &Config, spec: &RouteSpec) -> Result<bool, Error> {
+    let Some(path) = config.acquirers.as_deref().filter(|_| spec.acquirer != SANDBOX) else {
+        return Ok(spec.acquirer == SANDBOX);
+    };
+    let all = acquirers::read(path)?;
+    let mode = if spec.live { "live" } else { "test" };
+    match all.get(&spec.acquirer) {
+        Some(found) if found.live() == spec.live => Ok(true),
+        Some(_) => {
+            Err(Error::internal(format!("{} is no {mode} acquirer: this would be a {mode} route", spec.acquirer)))
+        }
+        None => Err(Error::internal(format!("{} has no acquirer {}", path.display(), spec.acquirer))),
+    }
 }
 
 async fn merchant(store: &Store, id: &str) -> Result<Merchant, Error> {

@@ -2,7 +2,6 @@
 
 use crate::world::{Server, World, fuda};
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -128,11 +127,11 @@ impl World {
     }
 
     /// A world whose merchant is paid through the sandbox bank's host.
-    pub fn with_host(&mut self, dialect: &str) -> Host {
+    pub fn with_host(&mut self, dialect: &str, settings: &str) -> Host {
         self.speaks(dialect);
         let host = Host::start(self);
         let address = host.address.clone();
-        self.acquirers(&[("acme", address.as_str())], "dialect = \"dialect.toml\"");
+        self.acquirers(&[("acme", address.as_str())], &format!("dialect = \"dialect.toml\"\n{settings}"));
         self.route("acme", &[]);
         host
     }

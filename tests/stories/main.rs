@@ -20,6 +20,7 @@ mod hosted_wallets;
 mod limits;
 mod line;
 mod line_down;
+mod line_others;
 mod lost;
 #[path = "../wallets/maker/mod.rs"]
 mod maker;
@@ -112,6 +113,9 @@ fn all() -> Vec<(&'static str, Story)> {
         line_down::the_second_acquirer,
         line_down::routes_that_lead_nowhere,
         line_down::both_killed_many_times,
+        line_others::all_that_can_be_asked,
+        line_others::its_delays_drops_and_closes,
+        line_others::its_host_is_gone,
         operator::a_newer_schema_is_refused,
         operator::an_older_schema_goes_on,
         operator::old_cards_are_erased,
@@ -313,6 +317,15 @@ fn main() {
     if !schemathesis {
         eprintln!("FUDA_TEST_SCHEMATHESIS is not set: the schema stories are ignored (./test installs schemathesis)");
     }
+    let iso8583sim = line_others::iso8583sim().is_some();
+    if !iso8583sim {
+        eprintln!(
+            "FUDA_TEST_ISO8583SIM is not set: the stories of another host are ignored (./test installs iso8583sim)"
+        );
+    }
+    let missing = move |name: &str| {
+        name.starts_with("schema::") && !schemathesis || name.starts_with("line_others::") && !iso8583sim
+    };
     let trials = stories.into_iter().flat_map(|(name, story)| {
         [(Engine::Sqlite, "sqlite", false), (Engine::Postgres, "postgres", !postgres)].map(
             |(engine, label, ignored)| {
@@ -321,7 +334,7 @@ fn main() {
                     runtime.block_on(story(engine));
                     Ok(())
                 })
-                .with_ignored_flag(ignored || (name.starts_with("schema::") && !schemathesis))
+                .with_ignored_flag(ignored || missing(name))
             },
         )
     });

@@ -44,9 +44,7 @@ impl Bank {
         news: Sender<News>,
     ) -> Result<Bank, Error> {
         let say = |wrong: String| Error::internal(format!("acquirers.{name}.{wrong}"));
-        let time_zone = settings.zone().map_err(say)?;
-        let home = Home { institution: settings.institution.clone(), time_zone };
-        let language = language(&settings.dialect, home);
+        let language = language(&settings.dialect, home(settings).map_err(|error| say(error.cause().to_owned()))?);
         let language = language.map_err(|error| error.context(&format!("acquirers.{name}.dialect")))?;
         let habits = language.speech.habits;
         let deadlines = settings.deadlines;
@@ -139,6 +137,15 @@ impl Acquirer for Bank {
     }
 }
 
+/// As whom we speak.
+///
+/// # Errors
+/// The time zone is none.
+pub(super) fn home(settings: &Settings) -> Result<Home, Error> {
+    let time_zone = settings.zone().map_err(Error::internal)?;
+    Ok(Home { institution: settings.institution.clone(), time_zone })
+}
+
 /// `name`: a dialect that is built in, or a file.
 ///
 /// # Errors
@@ -165,7 +172,7 @@ impl Language {
     }
 }
 
-fn dialler(settings: &Settings, clock: &Clock) -> Result<Arc<dyn Dial>, Error> {
+pub(super) fn dialler(settings: &Settings, clock: &Clock) -> Result<Arc<dyn Dial>, Error> {
     let tls = match &settings.tls {
         None => None,
         Some(tls) => {

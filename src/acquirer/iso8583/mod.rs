@@ -1,6 +1,7 @@
 //! A line to a bank's host that speaks ISO 8583. What differs between hosts is data: the dialect.
 
 pub mod bank;
+pub mod check;
 pub mod codec;
 mod codes;
 mod compile;

@@ -1,0 +1,174 @@
+//! One conversation with a host, message by message, for people: sign-on, echo, a verification of nothing, sign-off. Without a
+//! store and without money; the connection is the conversation's own.
+
+use super::bank::{dialler, home, language};
+use super::config::Settings;
+use super::frame::LIMIT;
+use super::link::Language;
+use super::mask;
+use super::message::Message;
+use super::operation::{Spoken, managing};
+use super::speech::Kind;
+use super::values::Scratch;
+use crate::acceptor::Acceptor;
+use crate::acquirer::{Ask, Funding, Named, Operation, Outcome, Trace};
+use crate::card::Card;
+use crate::clock::{Clock, Stopwatch};
+use crate::error::Error;
+use crate::money::Money;
+use crate::random::Random;
+use crate::tls::Stream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use zeroize::Zeroizing;
+
+/// How long the host may take to accept the connection, milliseconds.
+const CONNECT_MS: u64 = 10_000;
+
+/// A message with what of it may be shown: number, name, masked value.
+pub struct Shown {
+    pub mti: String,
+    pub fields: Vec<(String, String, String)>,
+}
+
+pub struct Exchange {
+    pub kind: &'static str,
+    pub sent: Shown,
+    pub answered: Option<Shown>,
+    pub outcome: Outcome,
+    pub ms: u64,
+}
+
+/// What is verified: the card, and as whom.
+pub struct Subject {
+    pub card: Card,
+    pub acceptor: Acceptor,
+    /// Zero, in the currency that is named.
+    pub money: Money,
+}
+
+/// A conversation that is being held.
+struct Talk<'a> {
+    settings: &'a Settings,
+    language: Language,
+    stream: Box<dyn Stream>,
+    clock: &'a Clock,
+    random: &'a Random,
+    buffer: Zeroizing<Vec<u8>>,
+    filled: usize,
+}
+
+/// Ends with the first message that was not answered with a yes.
+///
+/// # Errors
+/// The settings or the dialect are wrong, or there is no connection.
+pub async fn check(
+    settings: &Settings,
+    subject: Option<&Subject>,
+    (clock, random): (&Clock, &Random),
+) -> Result<Vec<Exchange>, Error> {
+    let language = language(&settings.dialect, home(settings)?)?;
+    let dial = dialler(settings, clock)?;
+    let dialled = clock.within(CONNECT_MS, dial.dial()).await;
+    let refused = |why: &str| Error::internal(format!("cannot connect to {}: {why}", settings.address));
+    let stream = dialled.ok_or_else(|| refused("no answer"))?.map_err(|error| refused(&error.to_string()))?;
+    let buffer = Zeroizing::new(vec![0; 2 * LIMIT]);
+    let mut talk = Talk { settings, language, stream, clock, random, buffer, filled: 0 };
+    let mut told = Vec::new();
+    for kind in [Kind::SignOn, Kind::Echo, Kind::Verify, Kind::SignOff] {
+        let wanted = match kind {
+            Kind::SignOn | Kind::SignOff => settings.sign_on,
+            Kind::Verify => subject.is_some(),
+            _ => true,
+        };
+        if !wanted || !talk.language.speech.speaks(kind) {
+            continue;
+        }
+        let exchange = talk.exchange(kind, subject).await?;
+        let good = matches!(exchange.outcome, Outcome::Approved(_));
+        told.push(exchange);
+        if !good {
+            break;
+        }
+    }
+    Ok(told)
+}
+
+impl Talk<'_> {
+    async fn exchange(&mut self, kind: Kind, subject: Option<&Subject>) -> Result<Exchange, Error> {
+        let message = self.message(kind, subject)?;
+        let watch = Stopwatch::start();
+        let answer = self.clock.within(self.settings.deadlines.charge_ms, self.ask(&message)).await;
+        let ms = u64::try_from(watch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (answered, outcome) = match answer {
+            Some(Ok(answer)) => (Some(self.shown(&answer)), self.language.speech.outcome(kind, &answer)),
+            Some(Err(error)) => return Err(error),
+            None => (None, Outcome::Unknown { why: "no answer in time" }),
+        };
+        Ok(Exchange { kind: kind.name(), sent: self.shown(&message), answered, outcome, ms })
+    }
+
+    fn message(&self, kind: Kind, subject: Option<&Subject>) -> Result<Message, Error> {
+        let Language { speech, home, .. } = &self.language;
+        let now = self.clock.now();
+        // Of no payment, so of no store: two checks at the same second are very unlikely to draw the same.
+        let draw = u64::from_le_bytes(self.random.bytes());
+        let stan = 1 + i64::try_from(draw % 999_999).unwrap_or(0);
+        let trace = Trace { stan, rrn: format!("{:012}", draw % 1_000_000_000_000), sent_at: now };
+        let mut scratch = Scratch::default();
+        let said = match subject.filter(|_| kind == Kind::Verify) {
+            None => speech.say(kind, 0, &managing(stan, now, home, &mut scratch).map_err(Error::internal)?),
+            Some(subject) => {
+                let ask = Ask {
+                    reference: "check",
+                    named: Some(Named { trace: &trace, acceptor: &subject.acceptor, tries: 0 }),
+                    money: subject.money,
+                    funding: Funding::Card { pan: &subject.card.pan, expiry: subject.card.expiry, cvc: None },
+                    device: None,
+                    stored_credential: None,
+                    authentication: None,
+                };
+                let spoken = speech.spoken(&Operation::Verify(ask), home, &mut scratch).map_err(Error::internal)?;
+                let Spoken { kind, tries, values } = spoken;
+                speech.say(kind, tries, &values)
+            }
+        };
+        said.map_err(|wrong| Error::internal(format!("the {} cannot be said: {wrong}", kind.name())))
+    }
+
+    /// Writes it and reads until its answer; what else the host says meanwhile is passed over.
+    async fn ask(&mut self, message: &Message) -> Result<Message, Error> {
+        let (mut body, mut frame) = (Zeroizing::new(Vec::new()), Zeroizing::new(Vec::new()));
+        let wrong = |wrong: super::Wrong| Error::internal(wrong);
+        self.language.codec.encode(message, &mut body).map_err(wrong)?;
+        self.language.frame.wrap(None, &body, &mut frame).map_err(wrong)?;
+        self.stream.write_all(&frame).await.map_err(|error| Error::internal(format!("cannot write: {error}")))?;
+        self.stream.flush().await.map_err(|error| Error::internal(format!("cannot write: {error}")))?;
+        loop {
+            if let Some(framed) = self.language.frame.split(&self.buffer[..self.filled]).map_err(wrong)? {
+                let taken = framed.taken;
+                let read = self.language.codec.decode(framed.message);
+                let empty = framed.message.is_empty();
+                self.buffer.copy_within(taken..self.filled, 0);
+                self.filled -= taken;
+                if empty {
+                    continue;
+                }
+                let read =
+                    read.map_err(|wrong| Error::internal(format!("the host's answer cannot be read: {wrong}")))?;
+                if read.mti().answers(message.mti()) && read.get(11) == message.get(11) {
+                    return Ok(read);
+                }
+                continue;
+            }
+            let count = self.stream.read(&mut self.buffer[self.filled..]).await;
+            match count.map_err(|error| Error::internal(format!("cannot read: {error}")))? {
+                0 => return Err(Error::internal("the host closed the connection instead of answering")),
+                count => self.filled += count,
+            }
+        }
+    }
+
+    fn shown(&self, message: &Message) -> Shown {
+        Shown { mti: message.mti().to_string(), fields: mask::rows(&self.language.dialect, message) }
+    }
+}
