@@ -528,18 +528,16 @@ mod tests {
         ");
     }
 
+    /// Of 600 yen.
+    fn follow<'a>(named: Option<Named<'a>>, original: Original<'a>) -> Follow<'a> {
+        Follow { reference: "0198a0de-0000-7000-8000-000000000002", named, original, money: money(600, "JPY") }
+    }
+
     #[test]
-    fn what_follows_a_charge() {
-        let (charge, trace, acceptor, pan) = (trace(5), trace(6), acceptor(), pan());
-        let follow = |asked, tries| Follow {
-            reference: "0198a0de-0000-7000-8000-000000000002",
-            named: named(&trace, &acceptor, tries),
-            original: original(asked, &charge, &pan),
-            money: money(600, "JPY"),
-        };
-        let said = |speech: &Speech, text: &str, operation| shown(&said(speech, text, &operation));
-        let speech = generic();
-        let first = |operation| said(&speech, GENERIC.1, operation);
+    fn a_capture_and_a_refund() {
+        let (charge, trace, acceptor, pan, speech) = (trace(5), trace(6), acceptor(), pan(), generic());
+        let follow = |asked, tries| follow(named(&trace, &acceptor, tries), original(asked, &charge, &pan));
+        let first = |operation| shown(&said(&speech, GENERIC.1, &operation));
         insta::assert_snapshot!(first(Operation::Capture(follow(Asked::Authorization, 0))), @r"
         0220
         2 4000000000001091
@@ -562,13 +560,9 @@ mod tests {
         49 392
         90 010000000501020304100001234567800000000000
         ");
-        let repeats = [1, 2].map(|tries| first(Operation::Capture(follow(Asked::Authorization, tries))));
-        assert_eq!(
-            repeats,
-            [0, 0].map(|tries| {
-                first(Operation::Capture(follow(Asked::Authorization, tries))).replacen("0220", "0221", 1)
-            })
-        );
+        let capture = |tries| first(Operation::Capture(follow(Asked::Authorization, tries)));
+        let repeat = capture(0).replacen("0220", "0221", 1);
+        assert_eq!([capture(1), capture(2)], [repeat.clone(), repeat]);
         insta::assert_snapshot!(first(Operation::Refund(follow(Asked::Capture, 0))), @r"
         0200
         2 4000000000001091
@@ -591,6 +585,13 @@ mod tests {
         49 392
         90 022000000501020304100001234567800000000000
         ");
+    }
+
+    #[test]
+    fn what_lets_go_of_a_hold() {
+        let (charge, trace, acceptor, pan, speech) = (trace(5), trace(6), acceptor(), pan(), generic());
+        let follow = |asked, tries| follow(named(&trace, &acceptor, tries), original(asked, &charge, &pan));
+        let first = |operation| shown(&said(&speech, GENERIC.1, &operation));
         insta::assert_snapshot!(first(Operation::Void(follow(Asked::Authorization, 1))), @r"
         0201
         2 4000000000001091
@@ -634,7 +635,7 @@ mod tests {
         90 010000000501020304100001234567800000000000
         95 000000000400000000000000000000000000000000
         ");
-        insta::assert_snapshot!(said(&odd(), ODD, Operation::Release(follow(Asked::Authorization, 0))), @r"
+        insta::assert_snapshot!(shown(&said(&odd(), ODD, &Operation::Release(follow(Asked::Authorization, 0)))), @r"
         1420
         2 4000000000001091
         3 000000
