@@ -38,6 +38,8 @@ pub struct Abilities {
     pub capture: Settling,
     pub refund: Settling,
     pub void: Settling,
+    /// How long the host answers a repeat with its first answer, milliseconds: after that it might act twice.
+    pub remembers_ms: i64,
     /// Whether the host can be asked what became of a message.
     pub inquire: bool,
     /// Whether the host gives back by itself what a capture leaves of its hold.
@@ -301,8 +303,8 @@ pub struct Late {
     /// What names the message that it answers ([`Trace`]).
     pub stan: i64,
     pub rrn: String,
-    /// It answers a reversal, not what was reversed.
-    pub reversal: bool,
+    /// Whether it answers a reversal, not what was reversed; `None` where nobody remembers the request.
+    pub reversal: Option<bool>,
     pub outcome: Outcome,
 }
 

@@ -85,8 +85,14 @@ struct World {
 impl World {
     /// With the usual terms, changed by `change`.
     fn new(size: usize, change: impl FnOnce(&mut Terms)) -> World {
-        let mut terms =
-            Terms { acquirer: "bank".to_owned(), connections: 1, window: 8, sign_on: true, echo_ms: Some(60_000) };
+        let mut terms = Terms {
+            acquirer: "bank".to_owned(),
+            connections: 1,
+            window: 8,
+            sign_on: true,
+            sign_off: true,
+            echo_ms: Some(60_000),
+        };
         change(&mut terms);
         let (sender, arrivals) = mpsc::unbounded_channel();
         let pipes = Arc::new(Pipes {
