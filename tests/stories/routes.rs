@@ -59,7 +59,7 @@ pub async fn made_listed_and_ended(engine: Engine) {
     insta::allow_duplicates! { insta::assert_snapshot!(known(&said), @r"
     Route 2: <merchant>, test JPY, second, goes to other-bank as terminal T1, acceptor SHOP 1
     In force within a second. To end it: fuda route end 2
-    Whether the gateways have an acquirer other-bank was not checked.
+    Whether the gateways have an acquirer other-bank was not checked: --acquirers FILE would have.
     ") }
     let said = world.run(&words(merchant, "sandbox", &[]));
     insta::allow_duplicates! { insta::assert_snapshot!(known(&said), @r"
