@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Settings that every subcommand understands.
 #[derive(Args, Clone, Default)]
+#[command(next_help_heading = "Settings")]
 pub struct GlobalArgs {
     /// Folder of the database, the sandbox's vault key and the sandbox bank [default: fuda-data]
     #[arg(long, global = true, env = "FUDA_DATA", value_name = "DIR")]

@@ -2,7 +2,7 @@
 
 use crate::acceptor::Acceptor;
 use crate::acquirer::Outcome;
-use crate::acquirer::iso8583::check::{self, Exchange, Shown, Subject};
+use crate::acquirer::iso8583::check::{self, Exchange, Shown, Subject, Told};
 use crate::acquirer::iso8583::config::{self, Settings};
 use crate::card::{Card, Expiry, Pan};
 use crate::clock::Clock;
@@ -18,16 +18,17 @@ use std::io::Read as _;
 
 #[derive(Subcommand)]
 pub enum AcquirerCommand {
-    /// List those of the acquirers file
+    /// List the acquirers of the acquirers file
     #[command(after_help = "Example:\n  fuda acquirer list --acquirers acquirers.toml")]
     List {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Sign on, ask for an echo, verify a card with an amount of zero, and print each message, masked
+    /// Sign on to a host, ask for an echo, verify a card, sign off, and print each message, masked
     #[command(
-        after_help = "Exit code 1 when something was not answered with a yes. It makes a connection of its own and needs no \
+        after_help = "It charges nothing: a card is verified with an amount of zero. Card numbers are shown by their first six and last four \
+        digits, expiry dates not at all. Exit code 1 when something was not answered with a yes. It makes a connection of its own and needs no \
         database; where a host takes one connection only, stop the gateway first.\n\nExamples:\n  \
         fuda acquirer check acme --acquirers acquirers.toml\n  \
         echo '4000000000001091 12/40' | fuda acquirer check acme --acquirers acquirers.toml --card-stdin --terminal 00000001 \
@@ -44,11 +45,11 @@ pub struct CheckArgs {
     /// acquirer]
     #[arg(long)]
     card_stdin: bool,
-    /// Terminal (ISO 8583, field 41)
-    #[arg(long, default_value = "00000001")]
+    /// Terminal ID (ISO 8583, field 41)
+    #[arg(long, value_name = "ID", default_value = "00000001")]
     terminal: String,
-    /// Acceptor (field 42)
-    #[arg(long, default_value = "000000000000001")]
+    /// Acceptor, the merchant ID at the acquirer (field 42)
+    #[arg(long, value_name = "ID", default_value = "000000000000001")]
     acceptor: String,
     /// Currency of the amount of zero
     #[arg(long, default_value = "JPY")]
@@ -98,14 +99,15 @@ fn list(all: &BTreeMap<String, Settings>, json: bool) -> Result<(), Error> {
 async fn check(settings: &Settings, args: &CheckArgs) -> Result<(), Error> {
     let subject = subject(settings, args)?;
     let (clock, random) = (Clock::system(), Random::system());
-    let told = check::check(settings, subject.as_ref(), (&clock, &random)).await?;
-    let good = told.last().is_some_and(|last| matches!(last.outcome, Outcome::Approved(_)));
+    let Told { exchanges, error } = check::check(settings, subject.as_ref(), (&clock, &random)).await;
+    let good = error.is_none() && exchanges.last().is_some_and(Exchange::good);
     if args.json {
-        let rows: Vec<Value> = told.iter().map(row).collect();
-        println!("{}", json!({"acquirer": args.name, "ok": good, "exchanges": rows}));
+        let rows: Vec<Value> = exchanges.iter().map(row).collect();
+        let error = error.as_ref().map(Error::cause);
+        println!("{}", json!({"acquirer": args.name, "ok": good, "exchanges": rows, "error": error}));
     } else {
         println!("{} ({}) at {}, {}", args.name, mode(settings), settings.address, settings.dialect);
-        told.iter().for_each(print);
+        exchanges.iter().for_each(print);
         if subject.is_none() {
             println!("\nNo card was verified: give one of the acquirer's by --card-stdin.");
         }
@@ -116,7 +118,11 @@ async fn check(settings: &Settings, args: &CheckArgs) -> Result<(), Error> {
             );
         }
     }
-    if good { Ok(()) } else { Err(Error::internal("not everything was answered with a yes")) }
+    match error {
+        Some(error) => Err(error),
+        None if good => Ok(()),
+        None => Err(Error::internal("not everything was answered with a yes")),
+    }
 }
 
 /// No card of ours goes to a live host by itself.
@@ -165,11 +171,11 @@ fn print(one: &Exchange) {
     println!("\n{} {}", one.sent.mti, one.kind);
     fields(&one.sent);
     match &one.answered {
-        Some(answered) => {
-            println!("{} after {} ms: {}", answered.mti, one.ms, verdict(&one.outcome));
+        Some((answered, outcome)) => {
+            println!("{} after {} ms: {}", answered.mti, one.ms, verdict(outcome));
             fields(answered);
         }
-        None => println!("{} after {} ms", verdict(&one.outcome), one.ms),
+        None => println!("no answer, {} ms", one.ms),
     }
 }
 
@@ -179,6 +185,7 @@ fn row(one: &Exchange) -> Value {
             shown.fields.iter().map(|(number, name, value)| json!({"field": number, "name": name, "value": value}));
         json!({"mti": shown.mti, "fields": fields.collect::<Vec<_>>()})
     };
-    json!({"message": one.kind, "sent": shown(&one.sent), "answered": one.answered.as_ref().map(shown),
-        "verdict": verdict(&one.outcome), "ms": one.ms})
+    let answered = one.answered.as_ref();
+    json!({"message": one.kind, "sent": shown(&one.sent), "answered": answered.map(|(answer, _)| shown(answer)),
+        "verdict": answered.map(|(_, outcome)| verdict(outcome)), "ms": one.ms})
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)] // stories run on real time
 
 mod accounts;
+mod acquirers;
 mod bins;
 mod books;
 mod browser;
@@ -21,6 +22,7 @@ mod limits;
 mod line;
 mod line_down;
 mod line_others;
+mod line_tls;
 mod lost;
 #[path = "../wallets/maker/mod.rs"]
 mod maker;
@@ -115,10 +117,16 @@ fn all() -> Vec<(&'static str, Story)> {
         line_down::routes_that_lead_nowhere,
         line_down::by_currency_and_mode,
         line_down::both_killed_many_times,
+        line_tls::encrypted_and_trusted,
         line_others::all_that_can_be_asked,
         line_others::its_delays_drops_and_closes,
         line_others::reversed_until_it_is_heard,
         line_others::its_host_is_gone,
+        acquirers::listed,
+        acquirers::checked,
+        acquirers::a_live_one,
+        acquirers::broken_off,
+        acquirers::told_what_may_not_be_shown,
         operator::a_newer_schema_is_refused,
         operator::an_older_schema_goes_on,
         operator::old_cards_are_erased,
@@ -157,6 +165,7 @@ fn of_later() -> Vec<(&'static str, Story)> {
         routes::made_listed_and_ended,
         routes::that_cannot_be,
         routes::of_a_mode,
+        routes::looked_up_in_the_acquirers_file,
         routes::made_by_many_at_once,
         subscriptions_by_hand::are_listed_and_shown,
         subscriptions_by_hand::that_cannot_be_shown,

@@ -59,7 +59,7 @@ pub async fn made_listed_and_ended(engine: Engine) {
     insta::allow_duplicates! { insta::assert_snapshot!(known(&said), @r"
     Route 2: <merchant>, test JPY, second, goes to other-bank as terminal T1, acceptor SHOP 1
     In force within a second. To end it: fuda route end 2
-    Whether the gateways have an acquirer other-bank was not checked.
+    Whether the gateways have an acquirer other-bank was not checked: --acquirers FILE would have.
     ") }
     let said = world.run(&words(merchant, "sandbox", &[]));
     insta::allow_duplicates! { insta::assert_snapshot!(known(&said), @r"
@@ -180,6 +180,38 @@ pub async fn of_a_mode(engine: Engine) {
         run(&["key", "new", "--entity", entity]);
         assert_eq!((mode(live, &[]), mode(live, &["--replace", "--live"])), (json!(false), json!(true)));
     }
+}
+
+/// With an acquirers file the name must be in it, and of the route's mode.
+pub async fn looked_up_in_the_acquirers_file(engine: Engine) {
+    let world = World::new(engine).await;
+    let file = world.folder.join("some.toml");
+    let one = |name: &str, mode: &str| {
+        format!("[acquirers.{name}]\nprotocol = \"iso8583\"\nmode = \"{mode}\"\naddress = \"host.example:5000\"\n")
+            + "dialect = \"generic-1987\"\n"
+    };
+    std::fs::write(&file, one("acme", "test") + &one("north", "live")).unwrap();
+    let path = file.to_str().unwrap();
+    let with = |more: &[&'static str]| [&["--acquirers", path], more].concat();
+    for (acquirer, more, why) in [
+        ("acne", with(&[]), format!("fuda: {path} has no acquirer acne\n")),
+        ("north", with(&[]), "fuda: north is no test acquirer: this would be a test route\n".to_owned()),
+        ("acme", with(&["--live"]), "fuda: acme is no live acquirer: this would be a live route\n".to_owned()),
+        ("acme", vec!["--acquirers", "/nowhere.toml"], "fuda: cannot read /nowhere.toml: ".to_owned()),
+    ] {
+        let said = not_added(&world, acquirer, &more);
+        assert!(said.starts_with(&why), "{acquirer}: {said}");
+    }
+    assert_eq!(standing(&world), [""; 0]);
+    for (acquirer, more) in
+        [("acme", with(&[])), ("north", with(&["--live"])), ("sandbox", with(&["--currency", "JPY"]))]
+    {
+        assert_eq!(add(&world, acquirer, &more)["acquirer_checked"], true, "{acquirer}");
+    }
+    // The built-in one needs no file to be known.
+    assert_eq!(add(&world, "sandbox", &["--currency", "USD"])["acquirer_checked"], true);
+    let said = world.run(&words(&world.keys.merchant, "acme", &with(&["--replace"])));
+    assert!(said.contains("goes to acme") && !said.contains("was not checked"), "{said}");
 }
 
 /// Of many who add a route at once for the same payments one does.

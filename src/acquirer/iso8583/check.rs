@@ -30,12 +30,24 @@ pub struct Shown {
     pub fields: Vec<(String, String, String)>,
 }
 
+/// A message that was sent. Without an answer it is the last.
 pub struct Exchange {
     pub kind: &'static str,
     pub sent: Shown,
-    pub answered: Option<Shown>,
-    pub outcome: Outcome,
+    pub answered: Option<(Shown, Outcome)>,
     pub ms: u64,
+}
+
+impl Exchange {
+    pub fn good(&self) -> bool {
+        matches!(self.answered, Some((_, Outcome::Approved(_))))
+    }
+}
+
+/// All that was said, and what broke the conversation off, if anything did: what came before says most about why.
+pub struct Told {
+    pub exchanges: Vec<Exchange>,
+    pub error: Option<Error>,
 }
 
 /// What is verified: the card, and as whom.
@@ -59,13 +71,20 @@ struct Talk<'a> {
 
 /// Ends with the first message that was not answered with a yes.
 ///
-/// # Errors
-/// The settings or the dialect are wrong, or there is no connection.
-pub async fn check(
+/// The error: the settings or the dialect are wrong, there is no connection, a message cannot be written, or no answer came that
+/// can be read.
+pub async fn check(settings: &Settings, subject: Option<&Subject>, (clock, random): (&Clock, &Random)) -> Told {
+    let mut exchanges = Vec::new();
+    let error = converse(settings, subject, (clock, random), &mut exchanges).await.err();
+    Told { exchanges, error }
+}
+
+async fn converse(
     settings: &Settings,
     subject: Option<&Subject>,
     (clock, random): (&Clock, &Random),
-) -> Result<Vec<Exchange>, Error> {
+    told: &mut Vec<Exchange>,
+) -> Result<(), Error> {
     let language = language(&settings.dialect, home(settings)?)?;
     let dial = dialler(settings, clock)?;
     let dialled = clock.within(CONNECT_MS, dial.dial()).await;
@@ -73,7 +92,6 @@ pub async fn check(
     let stream = dialled.ok_or_else(|| refused("no answer"))?.map_err(|error| refused(&error.to_string()))?;
     let buffer = Zeroizing::new(vec![0; 2 * LIMIT]);
     let mut talk = Talk { settings, language, stream, clock, random, buffer, filled: 0 };
-    let mut told = Vec::new();
     for kind in [Kind::SignOn, Kind::Echo, Kind::Verify, Kind::SignOff] {
         let wanted = match kind {
             Kind::SignOn | Kind::SignOff => settings.sign_on,
@@ -83,28 +101,35 @@ pub async fn check(
         if !wanted || !talk.language.speech.speaks(kind) {
             continue;
         }
-        let exchange = talk.exchange(kind, subject).await?;
-        let good = matches!(exchange.outcome, Outcome::Approved(_));
+        let said = talk.message(kind, subject).and_then(|message| Ok((talk.framed(&message)?, message)));
+        let (frame, message) = said.map_err(|error| error.context(&format!("the {} cannot be said", kind.name())))?;
+        let (exchange, error) = talk.exchange(kind, &message, &frame).await;
+        let good = exchange.good();
         told.push(exchange);
+        if let Some(error) = error {
+            return Err(error.context(kind.name()));
+        }
         if !good {
             break;
         }
     }
-    Ok(told)
+    Ok(())
 }
 
 impl Talk<'_> {
-    async fn exchange(&mut self, kind: Kind, subject: Option<&Subject>) -> Result<Exchange, Error> {
-        let message = self.message(kind, subject)?;
+    /// And why there is no answer, where there is none.
+    async fn exchange(&mut self, kind: Kind, message: &Message, frame: &[u8]) -> (Exchange, Option<Error>) {
         let watch = Stopwatch::start();
-        let answer = self.clock.within(self.settings.deadlines.charge_ms, self.ask(&message)).await;
+        let deadline = self.settings.deadlines.charge_ms;
+        let answer = self.clock.within(deadline, self.ask(message, frame)).await;
         let ms = u64::try_from(watch.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (answered, outcome) = match answer {
-            Some(Ok(answer)) => (Some(self.shown(&answer)), self.language.speech.outcome(kind, &answer)),
-            Some(Err(error)) => return Err(error),
-            None => (None, Outcome::Unknown { why: "no answer in time" }),
+        let answer = answer.unwrap_or_else(|| Err(Error::internal(format!("no answer within {deadline} ms"))));
+        let answered = answer.map(|answer| (self.shown(&answer), self.language.speech.outcome(kind, &answer)));
+        let (answered, error) = match answered {
+            Ok(answered) => (Some(answered), None),
+            Err(error) => (None, Some(error)),
         };
-        Ok(Exchange { kind: kind.name(), sent: self.shown(&message), answered, outcome, ms })
+        (Exchange { kind: kind.name(), sent: self.shown(message), answered, ms }, error)
     }
 
     fn message(&self, kind: Kind, subject: Option<&Subject>) -> Result<Message, Error> {
@@ -132,19 +157,23 @@ impl Talk<'_> {
                 speech.say(kind, tries, &values)
             }
         };
-        said.map_err(|wrong| Error::internal(format!("the {} cannot be said: {wrong}", kind.name())))
+        said.map_err(Error::internal)
+    }
+
+    fn framed(&self, message: &Message) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let (mut body, mut frame) = (Zeroizing::new(Vec::new()), Zeroizing::new(Vec::new()));
+        self.language.codec.encode(message, &mut body).map_err(Error::internal)?;
+        self.language.frame.wrap(None, &body, &mut frame).map_err(Error::internal)?;
+        Ok(frame)
     }
 
     /// Writes it and reads until its answer; what else the host says meanwhile is passed over.
-    async fn ask(&mut self, message: &Message) -> Result<Message, Error> {
-        let (mut body, mut frame) = (Zeroizing::new(Vec::new()), Zeroizing::new(Vec::new()));
-        let wrong = |wrong: super::Wrong| Error::internal(wrong);
-        self.language.codec.encode(message, &mut body).map_err(wrong)?;
-        self.language.frame.wrap(None, &body, &mut frame).map_err(wrong)?;
-        self.stream.write_all(&frame).await.map_err(|error| Error::internal(format!("cannot write: {error}")))?;
+    async fn ask(&mut self, message: &Message, frame: &[u8]) -> Result<Message, Error> {
+        self.stream.write_all(frame).await.map_err(|error| Error::internal(format!("cannot write: {error}")))?;
         self.stream.flush().await.map_err(|error| Error::internal(format!("cannot write: {error}")))?;
+        let unread = |wrong: super::Wrong| Error::internal(format!("the host's answer cannot be read: {wrong}"));
         loop {
-            if let Some(framed) = self.language.frame.split(&self.buffer[..self.filled]).map_err(wrong)? {
+            if let Some(framed) = self.language.frame.split(&self.buffer[..self.filled]).map_err(unread)? {
                 let taken = framed.taken;
                 let read = self.language.codec.decode(framed.message);
                 let empty = framed.message.is_empty();
@@ -153,8 +182,7 @@ impl Talk<'_> {
                 if empty {
                     continue;
                 }
-                let read =
-                    read.map_err(|wrong| Error::internal(format!("the host's answer cannot be read: {wrong}")))?;
+                let read = read.map_err(unread)?;
                 if read.mti().answers(message.mti()) && read.get(11) == message.get(11) {
                     return Ok(read);
                 }
