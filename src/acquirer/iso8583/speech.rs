@@ -58,6 +58,11 @@ impl Kind {
         matches!(self, Kind::Capture | Kind::Refund | Kind::Void | Kind::Release | Kind::Reverse)
     }
 
+    /// About a card, and no earlier message.
+    pub fn charges(self) -> bool {
+        !self.manages() && !self.follows()
+    }
+
     /// A host may do without sign-ons and echoes, and may release by itself what a capture leaves.
     pub fn may_be_missing(self) -> bool {
         self.manages() || self == Kind::Release
@@ -88,6 +93,15 @@ pub struct Habits {
     pub void: Again,
     #[serde(default)]
     pub releases_remainder: bool,
+}
+
+impl Habits {
+    fn check(self) -> Result<(), &'static str> {
+        match self.greatest_lateness_s {
+            0 => Err("greatest_lateness_s: not 0: a \"not found\" would be believed while the message is on its way"),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn ten_minutes() -> u32 {
@@ -140,12 +154,16 @@ impl Speech {
         let fits = |key: &str, field: u8, tag: &str, value: &str| {
             codec.fits(field, tag, value.as_bytes()).map_err(|wrong| format!("{key}: {}", wrong.why))
         };
+        habits.check().map_err(|wrong| format!("abilities.{wrong}"))?;
         let codes = Codes::compile(&dialect.response_codes, answers.plain_codes)?;
         for name in codes.names() {
             fits(&format!("response_codes.{name}"), RESPONSE_CODE, "", name)?;
         }
         for field in [AUTH_CODE, RESPONSE_CODE] {
             fits(&format!("fields.{field}"), field, "", "00")?;
+        }
+        if !answers.echo.contains(&compile::STAN) {
+            return Err("answers.echo: must have 11, by which answers find their requests".into());
         }
         for field in &answers.echo {
             fits(&format!("answers.echo: {field}"), *field, "", "0")?;
@@ -376,7 +394,7 @@ mod tests {
             ),
             ("by = \"entry\"", "by = \"amount\"", "common.22: nothing can be chosen by that"),
             ("25 = \"51\"", "90 = \"$original\"", "messages.verify.90: this message has no original"),
-            ("95 = \"$replacement\"", "", "messages.reverse: a host could not tell it from messages.release"),
+            ("95 = \"$replacement\"", "", "messages.release: must say how much is let go"),
             ("3 = \"020000\"", "3 = \"200000\"", "messages.void: a host could not tell it from messages.refund"),
             ("[\"0220\", \"0221\"]", "[]", "messages.capture.mti: a list of one to three"),
             ("[\"0220\", \"0221\"]", "[\"0230\"]", "messages.capture.mti: a list of one to three"),
@@ -389,9 +407,46 @@ mod tests {
             ("= \"48.63\"", "= \"48\"", "answers.network_transaction_id: is made of sub-elements"),
             ("refund = \"repeat\"", "refund = \"inquire\"", "abilities: unknown variant `inquire`"),
             ("refund = \"repeat\"", "", "abilities: missing field `refund`"),
+            ("greatest_lateness_s = 600", "greatest_lateness_s = 0", "abilities.greatest_lateness_s: not 0"),
+            ("echo = [2, 3, 4, 7, 11,", "echo = [2, 3, 4, 7,", "answers.echo: must have 11"),
         ] {
             let error = wrong(GENERIC.1, from, to);
             assert!(error.contains(told), "{to}: {error}");
+        }
+        // Before the first payment, not by it.
+        let stan = "\n11 = \"$stan\"\n32 = \"$institution\"\n70 = \"301\"";
+        for (from, to, told) in [
+            ("11 = \"$stan\"", "11 = \"000001\"", "messages.authorize.11: must be \"$stan\""),
+            ("11 = \"$stan\"", "71 = \"$time\"", "common.71: longer than 4 digits"),
+            ("11 = \"$stan\"", "62 = \"$stan\"", "messages.authorize.11: must be \"$stan\""),
+            (stan, "\n70 = \"301\"", "messages.echo.11: must be \"$stan\""),
+            ("[messages.verify]", "[messages.verify]\n11 = \"\"", "messages.verify.11: must be \"$stan\""),
+            ("[messages.verify]", "[messages.verify]\n2 = \"\"", "messages.verify: must say $pan"),
+            ("[messages.purchase]", "[messages.purchase]\n4 = \"000000000100\"", "messages.purchase: must say $amount"),
+            ("49 = \"$currency\"", "49 = \"392\"", "messages.authorize: must say $currency"),
+            // Left out without the other variable, and by other words.
+            ("\n2 = \"$pan\"", "\n2 = \"$pan$cvc\"", "messages.authorize: must say $pan"),
+            ("\n2 = \"$pan\"", "\n2 = { by = \"entry\", stored = \"$pan\" }", "messages.authorize: must say $pan"),
+            ("[messages.capture]", "[messages.capture]\n4 = \"\"", "messages.capture: must say $amount"),
+            ("[messages.refund]", "[messages.refund]\n4 = \"\"", "messages.refund: must say $amount"),
+            (
+                "90 = \"$original\"",
+                "90 = \"\"",
+                "messages.capture: must name its original: $original, or $original_rrn, or $original_stan with one",
+            ),
+            ("90 = \"$original\"", "62 = \"$original_stan\"", "messages.capture: must name its original"),
+            ("90 = \"$original\"", "62 = \"$original_time\"", "messages.capture: must name its original"),
+            ("90 = \"$original\"", "62 = \"$original_rrn$auth_code\"", "messages.capture: must name its original"),
+        ] {
+            let error = wrong(GENERIC.1, from, to);
+            assert!(error.contains(told), "{to}: {error}");
+        }
+        for to in [
+            "62 = \"$original_rrn\"",
+            "62 = \"$original_stan$original_time\"",
+            "61 = \"$original_stan\"\n62 = \"$original_local_date$original_local_time$local_year\"",
+        ] {
+            assert_eq!(with(GENERIC.1, "90 = \"$original\"", to).map(|_| ()), Ok(()), "{to}");
         }
         assert!(wrong(ODD, "[messages.release]", "[messages.reverse]").contains("duplicate key"));
         let releases = with(GENERIC.1, "releases_remainder = false", "releases_remainder = true");
