@@ -1,6 +1,7 @@
 //! The dialect's tables of messages, read and checked before the first payment.
 
 use super::codec::Codec;
+use super::dialect::{Dialect, Show};
 use super::message::{Message, Mti};
 use super::speech::{KINDS, Kind};
 use super::template::{Field, Source, Template, Text};
@@ -128,6 +129,31 @@ fn says(kind: Kind, template: &Template, variable: Variable) -> bool {
         Source::Text(text) => text.variables().any(|other| other == variable) && text.variables().all(always),
         Source::Choice { .. } => false,
     })
+}
+
+/// Refuses to show what messages say of secrets, in whatever field or sub-element their tables put it.
+///
+/// # Errors
+/// The key by which it would be shown.
+pub fn hides(dialect: &Dialect, templates: &[Option<Template>]) -> Result<(), String> {
+    for field in templates.iter().flatten().flat_map(|template| &template.fields) {
+        let Field { number, tag, source } = field;
+        let described = dialect.fields.get(number);
+        let (key, show) = match described {
+            Some(described) if tag.is_empty() => (format!("fields.{number}"), described.shown(*number)),
+            // What is not named is not shown.
+            _ => {
+                let element = described.and_then(|described| described.named.get(tag));
+                (format!("fields.{number}.named.{tag}"), element.map_or(Show::None, |element| element.show))
+            }
+        };
+        let secret = source.texts().flat_map(Text::variables).find(|variable| show > variable.shown());
+        if let Some(secret) = secret {
+            let most = if secret.shown() == Show::Pan { "pan" } else { "none" };
+            return Err(format!("{key}.show: must be \"{most}\", since messages have ${} there", secret.name()));
+        }
+    }
+    Ok(())
 }
 
 fn mtis(value: Option<&toml::Value>, codec: &Codec) -> Result<Vec<Mti>, String> {

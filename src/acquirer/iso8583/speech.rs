@@ -147,6 +147,7 @@ impl Speech {
     /// The first mistake in the dialect's tables, with its key, for the operator.
     pub fn new(dialect: &Dialect, codec: Arc<Codec>) -> Result<Speech, String> {
         let templates = compile::messages(&dialect.messages, &dialect.common, &codec)?;
+        compile::hides(dialect, &templates)?;
         let answers: Answers =
             dialect.answers.clone().try_into().map_err(|error| format!("answers: {}", toml_words(&error)))?;
         let habits: Habits =
@@ -363,6 +364,60 @@ mod tests {
                 let answer = speech.answer(&message(mti, &[]), &declined).unwrap();
                 assert_eq!(speech.outcome(Kind::Authorize, &answer), declined);
             }
+        }
+    }
+
+    #[test]
+    fn nobody_may_see_secrets_wherever_they_stand() {
+        let cvc = "Card verification code\", show = \"";
+        for (from, to, told) in [
+            (
+                format!("{cvc}none"),
+                format!("{cvc}all"),
+                "fields.48.named.92.show: must be \"none\", since messages have $cvc",
+            ),
+            (format!("{cvc}none"), format!("{cvc}pan"), "fields.48.named.92.show: must be \"none\""),
+            // One arm of a choice is enough.
+            (
+                "cryptogram\", show = \"none".into(),
+                "cryptogram\", show = \"all".into(),
+                "fields.48.named.43.show: must be \"none\", since messages have $cryptogram",
+            ),
+            ("14 = \"$expiry\"".into(), "23 = \"$expiry\"".into(), "common.23: longer than 3 digits"),
+            (
+                "14 = \"$expiry\"".into(),
+                "15 = \"$expiry\"".into(),
+                "fields.15.show: must be \"none\", since messages have $expiry",
+            ),
+            (
+                "[messages.void]".into(),
+                "[messages.void]\n44 = \"X$cryptogram\"".into(),
+                "fields.44.show: must be \"none\"",
+            ),
+            (
+                "[messages.void]".into(),
+                "[messages.void]\n44 = \"$pan\"".into(),
+                "fields.44.show: must be \"pan\", since messages have $pan",
+            ),
+            (
+                "[messages.void]".into(),
+                "[messages.void]\n34 = \"$pan=$expiry\"".into(),
+                "fields.34.show: must be \"none\"",
+            ),
+            (
+                "[messages.void]".into(),
+                "[messages.void]\n\"48.42\" = \"$pan\"".into(),
+                "fields.48.named.42.show: must be \"pan\"",
+            ),
+        ] {
+            let error = with(GENERIC.1, &from, &to).map(|_| ()).unwrap_err();
+            assert!(error.contains(told), "{to}: {error}");
+        }
+        // Hidden by themselves.
+        for to in ["34 = \"$pan\"", "62 = \"$pan$expiry$cvc\"", "\"48.01\" = \"$cryptogram\"", "35 = \"$pan=$expiry\""]
+        {
+            let own = format!("[messages.void]\n{to}");
+            assert_eq!(with(GENERIC.1, "[messages.void]", &own).map(|_| ()), Ok(()), "{to}");
         }
     }
 
