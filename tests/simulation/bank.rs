@@ -146,6 +146,7 @@ impl Bank {
             follow_ms: DEADLINE_MS,
             reversal_ms: DEADLINE_MS,
             greatest_lateness_ms: i64::try_from(lateness).unwrap(),
+            remembers_ms: i64::MAX,
             capture: self.settling,
             refund: self.settling,
             void: self.settling,

@@ -88,6 +88,9 @@ pub struct Habits {
     /// How late the host may still act on a message, seconds.
     #[serde(default = "ten_minutes")]
     pub greatest_lateness_s: u32,
+    /// How long the host answers a repeat with its first answer, seconds: later it may take it for a new message.
+    #[serde(default = "a_day")]
+    pub remembers_s: u32,
     pub capture: Again,
     pub refund: Again,
     pub void: Again,
@@ -99,6 +102,9 @@ impl Habits {
     fn check(self) -> Result<(), &'static str> {
         match self.greatest_lateness_s {
             0 => Err("greatest_lateness_s: not 0: a \"not found\" would be believed while the message is on its way"),
+            late if self.remembers_s < late => Err(
+                "remembers_s: not below greatest_lateness_s: what is late would be forgotten before \"not found\" counts",
+            ),
             _ => Ok(()),
         }
     }
@@ -106,6 +112,11 @@ impl Habits {
 
 fn ten_minutes() -> u32 {
     600
+}
+
+/// Hosts forget trace numbers at their cut-over, once a day.
+fn a_day() -> u32 {
+    86_400
 }
 
 /// What is done with a message without an answer.
@@ -422,6 +433,14 @@ mod tests {
     }
 
     #[test]
+    fn a_host_remembers_for_a_day_or_as_it_says() {
+        let remembers = |to: &str| with(GENERIC.1, "remembers_s = 86400", to).map(|speech| speech.habits.remembers_s);
+        assert_eq!(remembers(""), Ok(86_400));
+        assert_eq!(remembers("remembers_s = 600"), Ok(600));
+        assert_eq!((generic().habits.remembers_s, odd().habits.remembers_s), (86_400, 86_400));
+    }
+
+    #[test]
     fn mistakes_are_told_with_their_key() {
         let wrong = |text: &str, from: &str, to: &str| with(text, from, to).map(|_| ()).unwrap_err();
         for (from, to, told) in [
@@ -463,6 +482,8 @@ mod tests {
             ("refund = \"repeat\"", "refund = \"inquire\"", "abilities: unknown variant `inquire`"),
             ("refund = \"repeat\"", "", "abilities: missing field `refund`"),
             ("greatest_lateness_s = 600", "greatest_lateness_s = 0", "abilities.greatest_lateness_s: not 0"),
+            ("remembers_s = 86400", "remembers_s = 599", "abilities.remembers_s: not below greatest_lateness_s"),
+            ("remembers_s = 86400", "remembers_s = -1", "abilities: invalid value"),
             ("echo = [2, 3, 4, 7, 11,", "echo = [2, 3, 4, 7,", "answers.echo: must have 11"),
         ] {
             let error = wrong(GENERIC.1, from, to);
