@@ -34,12 +34,13 @@ pub struct Abilities {
     pub reversal_ms: u64,
     /// How late the host may still act on a message, milliseconds: before that, "not found" proves nothing.
     pub greatest_lateness_ms: i64,
+    /// How long after the first message the host still answers a repeat with its first answer, milliseconds; `i64::MAX` for one
+    /// that never forgets. After that a repeat might be acted on anew.
+    pub remembers_ms: i64,
     /// What is done with a capture, refund or void without an answer. Charges are reversed.
     pub capture: Settling,
     pub refund: Settling,
     pub void: Settling,
-    /// How long the host answers a repeat with its first answer, milliseconds: after that it might act twice.
-    pub remembers_ms: i64,
     /// Whether the host can be asked what became of a message.
     pub inquire: bool,
     /// Whether the host gives back by itself what a capture leaves of its hold.

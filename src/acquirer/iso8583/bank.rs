@@ -53,7 +53,7 @@ impl Bank {
             follow_ms: deadlines.follow_ms,
             reversal_ms: deadlines.reversal_ms,
             greatest_lateness_ms: i64::from(habits.greatest_lateness_s) * 1000,
-            remembers_ms: 86_400_000,
+            remembers_ms: i64::from(habits.remembers_s) * 1000,
             capture: habits.capture.into(),
             refund: habits.refund.into(),
             void: habits.void.into(),

@@ -140,8 +140,8 @@ impl World {
         self.news.try_recv().ok()
     }
 
-    /// The next late answer that was told: field 11, field 37, whether of a reversal.
-    fn late(&mut self) -> Option<(i64, String, bool)> {
+    /// The next late answer that was told: field 11, field 37, whether of a reversal, as far as it is known.
+    fn late(&mut self) -> Option<(i64, String, Option<bool>)> {
         match self.told()? {
             News::Late(late) => Some((late.stan, late.rrn, late.reversal)),
             News::Up => panic!("nothing came up"),
