@@ -105,13 +105,6 @@ pub fn enqueue_delivery(event: EventId, lane: &str, due_at: Millis) -> Stmt {
     )
 }
 
-/// What waits for another try comes at once; what is being worked on is left alone.
-pub fn hasten(kind: Kind, now: Millis) -> Stmt {
-    let sql =
-        "UPDATE jobs SET due_at = $2, run_at = $2 WHERE kind = $1 AND run_at = due_at AND due_at > $2 AND attempts > 0";
-    Stmt::new(sql, args![kind as i64, now])
-}
-
 /// Part of a write after which there is nothing left to do.
 pub fn remove(kind: Kind, subject: impl Into<[u8; 16]>) -> Stmt {
     Stmt::new("DELETE FROM jobs WHERE kind = $1 AND subject = $2", args![kind as i64, subject.into()])

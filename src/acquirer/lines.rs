@@ -17,6 +17,9 @@ const NEWS: usize = 1_024;
 /// What acquirers say by themselves, by name.
 pub type Ears = Vec<(String, Receiver<News>)>;
 
+/// How often it is looked whether lines are up, milliseconds.
+const LOOK_MS: u64 = 5;
+
 /// All that this process has.
 pub struct Lines {
     banks: BTreeMap<String, Arc<Bank>>,
@@ -48,7 +51,19 @@ impl Lines {
         Arc::new(acquirers.collect())
     }
 
-    /// Signs off everywhere, after what is in flight has ended. Within a minute.
+    /// Waits until every line is up, but no longer than that.
+    pub async fn settle(&self, clock: &Clock, ms: u64) {
+        let up = async {
+            while self.banks.values().any(|bank| !bank.link().up()) {
+                clock.sleep(LOOK_MS).await;
+            }
+        };
+        if clock.within(ms, up).await.is_none() {
+            tracing::warn!("not all acquirers are connected yet");
+        }
+    }
+
+    /// Stops everywhere, after what is in flight has ended. Within a minute.
     pub async fn stop(&self) {
         let stopping: Vec<_> =
             self.banks.values().cloned().map(|bank| tokio::spawn(async move { bank.link().stop().await })).collect();

@@ -34,6 +34,9 @@ pub struct Abilities {
     pub reversal_ms: u64,
     /// How late the host may still act on a message, milliseconds: before that, "not found" proves nothing.
     pub greatest_lateness_ms: i64,
+    /// How long after the first message the host still answers a repeat with its first answer, milliseconds; `i64::MAX` for one
+    /// that never forgets. After that a repeat might be acted on anew.
+    pub remembers_ms: i64,
     /// What is done with a capture, refund or void without an answer. Charges are reversed.
     pub capture: Settling,
     pub refund: Settling,
@@ -301,8 +304,8 @@ pub struct Late {
     /// What names the message that it answers ([`Trace`]).
     pub stan: i64,
     pub rrn: String,
-    /// It answers a reversal, not what was reversed.
-    pub reversal: bool,
+    /// Whether it answers a reversal, not what was reversed; `None` where nobody remembers the request.
+    pub reversal: Option<bool>,
     pub outcome: Outcome,
 }
 

@@ -193,13 +193,8 @@ pub async fn compare(db: &Db, record: &Record, span: &Span) -> Result<Compared, 
         after = last.reference;
         for one in page.iter().filter(|one| one.caller.live == span.live && one.state.succeeded()) {
             let there = record.find(&one.id.to_string()).await?;
-            if there == side_of(db, one).await? {
+            if there == here(db, one, span).await? {
                 compared.matched += i64::from(there.is_some());
-            } else if let Some(name) = &span.acquirer
-                && there.is_none()
-                && !attempts::went_to(db, one.id, name).await?
-            {
-                continue;
             } else if doubtful.len() < DOUBTED {
                 doubtful.push(one.id.to_string());
             }
@@ -240,7 +235,19 @@ async fn only_there(db: &Db, record: &Record, span: &Span) -> Result<Vec<String>
 }
 
 async fn stands_here(db: &Db, reference: &str, span: &Span) -> Result<bool, Error> {
-    Ok(find_here(db, reference, span).await?.is_some_and(|one| one.state.succeeded()))
+    let Some(one) = find_here(db, reference, span).await? else { return Ok(false) };
+    Ok(here(db, &one, span).await?.is_some())
+}
+
+/// What this acquirer should have of it: nothing of what did not succeed, and nothing of what went to another.
+async fn here(db: &Db, one: &Transaction, span: &Span) -> Result<Option<Side>, Error> {
+    if !one.state.succeeded() {
+        return Ok(None);
+    }
+    match &span.acquirer {
+        Some(name) if !attempts::went_to(db, one.id, name).await? => Ok(None),
+        _ => side_of(db, one).await,
+    }
 }
 
 async fn find_here(db: &Db, reference: &str, span: &Span) -> Result<Option<Transaction>, Error> {
@@ -266,8 +273,8 @@ async fn settle_doubts(
                 continue;
             }
             let here = match &one {
-                Some(one) if one.state.succeeded() => side_of(db, one).await?,
-                _ => None,
+                Some(one) => here(db, one, span).await?,
+                None => None,
             };
             match (&here, &there) {
                 _ if here == there => compared.matched += i64::from(here.is_some()),

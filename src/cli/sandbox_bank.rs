@@ -48,7 +48,8 @@ pub async fn sandbox_bank(config: &Config, args: SandboxBankArgs) -> Result<(), 
         signal(SignalKind::terminate()).map_err(Error::internal)?,
     );
     println!("The sandbox bank listens on {address}, dialect {} (Ctrl-C stops it).", args.dialect);
-    println!("In an acquirers file: [acquirers.NAME] protocol = \"iso8583\", mode = \"test\", address = \"{address}\"");
+    println!("In an acquirers file:\n\n[acquirers.acme]\nprotocol = \"iso8583\"\ndialect = {:?}", args.dialect);
+    println!("mode = \"test\"\naddress = \"{address}\"\n");
     let serving = tokio::spawn(host.serve(listener));
     tokio::select! {
         _ = interrupt.recv() => {}

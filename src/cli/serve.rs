@@ -3,6 +3,7 @@
 use super::background;
 use super::curl;
 use super::store::Store;
+use crate::acceptor::SANDBOX;
 use crate::acquirer::iso8583;
 use crate::acquirer::lines::Lines;
 use crate::acquirer::sandbox::Sandbox;
@@ -42,6 +43,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// How long a start waits for the lines to acquirers, milliseconds: payments are refused while there is none.
+const LINES_MS: u64 = 2_000;
+
 /// How long a client may take for its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -78,6 +82,8 @@ pub async fn serve(config: Config) -> Result<(), Error> {
         // Until its line is gone.
         tokio::spawn(late::listen(app.clone(), acquirer, news));
     }
+    lines.settle(&app.clock, LINES_MS).await;
+    warn_of_lost_routes(&app);
     println!("Fuda listens on {} (Ctrl-C stops it)", base_url(address));
     tracing::info!(%address, ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(0), "serving");
     run(&app, listener, Probe::new(metrics), asked_to_stop).await?;
@@ -115,6 +121,22 @@ fn warn_of_one_address(config: &Config, address: SocketAddr) {
              --trusted-proxies all visitors are one address for limits and risk rules, and one of them can use up what all \
              may do. Set --trusted-proxies to the proxy's address, such as 127.0.0.1/32"
         );
+    }
+}
+
+/// Payments along them would be refused, each with an error in the log.
+fn warn_of_lost_routes(app: &App) {
+    for route in app.directory.routes_in_force() {
+        let known = app.acquirers.get(&route.acquirer).is_some_and(|acquirer| acquirer.live() == route.live);
+        if !known && route.acquirer != SANDBOX {
+            tracing::warn!(
+                route = route.id,
+                merchant = route.merchant_id,
+                acquirer = route.acquirer,
+                live = route.live,
+                "a route is in force to what is no acquirer here of that mode: --acquirers names none"
+            );
+        }
     }
 }
 

@@ -107,6 +107,11 @@ impl Directory {
         rows.first().map(|row| route_from(row).map(Arc::new)).transpose()
     }
 
+    /// All in force, of all merchants.
+    pub fn routes_in_force(&self) -> Vec<Arc<Route>> {
+        self.snapshot().routes.by_id.values().cloned().collect()
+    }
+
     /// Those that have ended among them, the oldest first.
     pub async fn all_routes(&self) -> Result<Vec<Route>, Error> {
         self.db.rows(concat!(columns!(), "ORDER BY id"), vec![]).await?.iter().map(route_from).collect()

@@ -83,6 +83,8 @@ pub struct Sent {
     pub line: Line,
     pub sent_at: Millis,
     pub trace: Option<Trace>,
+    /// It is known to stand at the acquirer; its answer may have come late.
+    pub approved: bool,
 }
 
 impl Sent {
@@ -90,7 +92,7 @@ impl Sent {
     pub async fn now(app: &App, line: Line) -> Result<Sent, Error> {
         let sent_at = app.clock.now();
         let trace = line.acquirer.trace(sent_at).await?;
-        Ok(Sent { number: 1, line, sent_at, trace })
+        Ok(Sent { number: 1, line, sent_at, trace, approved: false })
     }
 
     /// As its host knows it; `tries`: how often it may have gone before.
@@ -162,19 +164,41 @@ pub async fn sent(app: &App, transaction: &Transaction) -> Result<Sent, Error> {
     of_row(app, transaction, row).await
 }
 
-/// The same message once more: by what names the first, and how often it may have gone. The first of its kind goes along the line
-/// of what it is about.
-pub async fn again(app: &App, about: &Transaction, line: &Line, message: Message) -> Result<(Sent, u32), Error> {
-    let found = look(app, about, message).await?;
-    let Some(first) = found.first() else { return Ok((Sent::now(app, line.clone()).await?, 0)) };
-    let tries = first.int(6)?;
-    Ok((of_row(app, about, first).await?, u32::try_from(tries).unwrap_or(u32::MAX)))
+/// A message that may be one more of its kind.
+pub struct Again {
+    pub sent: Sent,
+    /// How often it may have gone before.
+    pub tries: u32,
 }
 
-/// The first and the last message of its kind, with how many of the kind may have reached the acquirer.
+impl Again {
+    /// Its row. What goes for the first time stands there with the very time by which it is named.
+    pub fn row(&self, id: TransactionId, message: Message, reference: &str, now: Millis) -> Stmt {
+        next(id, self.sent.tag(), message, reference, if self.tries == 0 { self.sent.sent_at } else { now })
+    }
+}
+
+/// The same message once more: by what names the first that may have reached its acquirer. The first of its kind goes along the
+/// line of what it is about, by a name of its own.
+pub async fn again(app: &App, about: &Transaction, line: &Line, message: Message) -> Result<Again, Error> {
+    let found = look(app, about, message).await?;
+    match found.first().filter(|row| !matches!(row.opt_int(7), Ok(Some(NOT_SENT)))) {
+        Some(first) => {
+            let tries = u32::try_from(first.int(6)?).unwrap_or(u32::MAX);
+            Ok(Again { sent: of_row(app, about, first).await?, tries })
+        }
+        None => Ok(Again { sent: Sent::now(app, line.clone()).await?, tries: 0 }),
+    }
+}
+
+/// As rows have it: [`Answered::NotSent`].
+const NOT_SENT: i64 = Answered::NotSent as i64;
+
+/// The first message of its kind that may have reached the acquirer, and the last of all, with how many of the kind may have.
 async fn look(app: &App, transaction: &Transaction, message: Message) -> Result<Vec<Row>, Error> {
-    let sql = "SELECT a.number, a.acquirer, a.route_id, a.sent_at, a.stan, a.rrn, k.tries FROM attempts AS a JOIN ( \
-               SELECT MIN(number) AS first, MAX(number) AS last, SUM(CASE WHEN result = 4 THEN 0 ELSE 1 END) AS tries \
+    let sql = "SELECT a.number, a.acquirer, a.route_id, a.sent_at, a.stan, a.rrn, k.tries, a.result FROM attempts AS a JOIN ( \
+               SELECT MIN(CASE WHEN result = 4 THEN NULL ELSE number END) AS first, MAX(number) AS last, \
+               SUM(CASE WHEN result = 4 THEN 0 ELSE 1 END) AS tries \
                FROM attempts WHERE transaction_id = $1 AND operation = $2) AS k ON a.number IN (k.first, k.last) \
                WHERE a.transaction_id = $1 ORDER BY a.number";
     app.db.rows(sql, args![transaction.id, message as i64]).await
@@ -187,7 +211,8 @@ async fn of_row(app: &App, transaction: &Transaction, row: &Row) -> Result<Sent,
         _ => None,
     };
     let line = line::of_attempt(app, transaction.caller.live, row.text(1)?, row.opt_int(2)?).await?;
-    Ok(Sent { number: row.int(0)?, line, sent_at, trace })
+    let approved = row.opt_int(7)? == Some(Answered::Approved as i64);
+    Ok(Sent { number: row.int(0)?, line, sent_at, trace, approved })
 }
 
 /// Another acquirer is asked, now that the one before is known not to have been reached. The message, durable before it goes, and
@@ -199,7 +224,13 @@ pub async fn elsewhere(
     line: Line,
 ) -> Result<Option<(Transaction, Sent)>, Error> {
     let settle_after = outcome::settle_after(app, line.abilities().charge_ms);
-    let mut sent = Sent::now(app, line).await?;
+    let mut sent = match Sent::now(app, line).await {
+        Ok(sent) => sent,
+        Err(error) => {
+            tracing::error!(cause = error.cause(), transaction = %intent.id, "the second acquirer cannot be asked");
+            return Ok(None);
+        }
+    };
     let sql = "UPDATE transactions SET settle_after = $2 WHERE id = $1 AND state = 1";
     let refused = Reply { answered: Answered::NotSent, response_code: None };
     let writes = vec![
@@ -237,7 +268,9 @@ pub async fn named(app: &App, acquirer: &str, late: &Late) -> Result<Option<(Tra
     for row in app.db.rows(sql, args![acquirer, late.stan, late.rrn.as_str()]).await? {
         let operation = row.int(2)?;
         let message = MESSAGES.into_iter().find(|message| *message as i64 == operation);
-        if let Some(message) = message.filter(|message| (*message == Message::Reversal) == late.reversal) {
+        if let Some(message) =
+            message.filter(|message| late.reversal.is_none_or(|reversal| reversal == (*message == Message::Reversal)))
+        {
             let id = TransactionId::from_bytes(row.bytes(0)?);
             let id = id.ok_or_else(|| Error::internal("an attempt's transaction has no id"))?;
             return Ok(Some((id, row.int(1)?, message)));
@@ -267,6 +300,11 @@ pub async fn went_to(db: &Db, id: TransactionId, acquirer: &str) -> Result<bool,
 pub async fn ask(app: &App, acquirer: &dyn Acquirer, operation: Operation<'_>) -> Outcome {
     let deadline_ms = acquirer.abilities().deadline_ms(&operation);
     let answered = app.clock.within(deadline_ms, acquirer.send(operation)).await;
+    if let Some(Outcome::NotSent { why }) = answered {
+        let acquirer = acquirer.name().to_owned();
+        tracing::warn!(acquirer, why, "not sent");
+        metrics::counter!("fuda_not_sent_total", "acquirer" => acquirer, "why" => why).increment(1);
+    }
     answered.unwrap_or(Outcome::Unknown { why: "no answer in time" })
 }
 

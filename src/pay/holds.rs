@@ -4,7 +4,7 @@
 use super::attempts::{self, Answered, Message, Reply};
 use super::follow::{FollowRequest, follow};
 use super::original::Referred;
-use super::recover::{backoff_ms, merchant};
+use super::recover::{MALFUNCTIONS, backoff_ms, merchant};
 use super::store;
 use super::transaction::{Kind, State};
 use crate::acquirer::{Follow, Operation};
@@ -78,21 +78,23 @@ pub async fn release(app: &App, job: &Job) -> Result<(), Error> {
     }
     let remainder = hold.money.checked_sub(capture.money).unwrap_or(Money::zero(hold.money.currency));
     let reference = format!("{}-l", capture.id);
-    let (sent, tries) = attempts::again(app, &capture, &about.sent.line, Message::Release).await?;
-    let attempt = attempts::next(capture.id, sent.tag(), Message::Release, &reference, app.clock.now());
+    let again = attempts::again(app, &capture, &about.sent.line, Message::Release).await?;
+    let attempt = again.row(capture.id, Message::Release, &reference, app.clock.now());
     let Written::Applied(rows) = app.db.write(vec![job.still_held(), attempt]).await? else { return Ok(()) };
     let number = rows.last().map_or(Ok(0), |row| row.int(0))?;
-    let (named, original) = (sent.named(tries), about.original());
+    let (named, original) = (again.sent.named(again.tries), about.original());
     let follow = Follow { reference: &reference, named, original, money: remainder };
-    let reply = Reply::of(&attempts::ask(app, sent.line.acquirer.as_ref(), Operation::Release(follow)).await);
+    let reply = Reply::of(&attempts::ask(app, again.sent.line.acquirer.as_ref(), Operation::Release(follow)).await);
     let answered = attempts::answered(capture.id, number, reply, app.clock.now());
     let end = match reply.answered {
         Answered::Approved => job.done(),
-        Answered::Declined => {
+        Answered::Declined if !reply.response_code.is_some_and(|code| MALFUNCTIONS.contains(&code)) => {
             tracing::warn!(transaction = %capture.id, "the bank would not release a hold's remainder: it lapses there");
             job.done()
         }
-        Answered::Unknown | Answered::NotSent => job.postpone(app.database_now() + backoff_ms(job.attempts)),
+        Answered::Declined | Answered::Unknown | Answered::NotSent => {
+            job.postpone(app.database_now() + backoff_ms(job.attempts))
+        }
     };
     app.db.write(vec![end, answered]).await?;
     Ok(())

@@ -7,39 +7,85 @@ use super::transaction::{State, Transaction};
 use super::{outcome, store};
 use crate::acquirer::{Late, News, Outcome};
 use crate::app::App;
-use crate::db::Written;
+use crate::db::{Stmt, Written, args};
 use crate::error::Error;
 use crate::jobs::{self, Kind};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
 
 /// How long a flow may take to write that nobody has answered, milliseconds, before it is looked at again.
 const PAUSES_MS: [u64; 4] = [0, 200, 1_000, 3_000];
 
-/// Until the acquirer's line is gone. One after another: late answers are few, and each is written before the next.
+/// How often a late answer is tried to be used, and the pause between, milliseconds: of an approval of what was given up there may be
+/// no other sign.
+const TRIES: usize = 4;
+const AGAIN_MS: u64 = 5_000;
+
+/// Late answers of one acquirer that are used at once; more wait in the channel.
+const AT_ONCE: usize = 32;
+
+/// The shortest time between two rounds of what waits for a line, milliseconds: one that comes and goes must not void all pauses.
+const UP_MS: i64 = 60_000;
+
+/// Until the acquirer's line is gone.
 pub async fn listen(app: App, acquirer: String, mut news: Receiver<News>) {
+    let acquirer: Arc<str> = acquirer.into();
+    let room = Arc::new(Semaphore::new(AT_ONCE));
+    let mut last_up = None;
     while let Some(news) = news.recv().await {
-        let done = match news {
-            News::Up => up(&app).await,
-            News::Late(late) => heard(&app, &acquirer, late).await,
-        };
-        if let Err(error) = done {
-            tracing::error!(cause = error.cause(), acquirer, "what an acquirer said could not be used");
+        let Ok(place) = room.clone().acquire_owned().await else { return };
+        let (app, acquirer) = (app.clone(), acquirer.clone());
+        match news {
+            News::Up => {
+                let now = app.clock.now();
+                let pause = last_up.map_or(0, |last: i64| (last + UP_MS - now).max(0));
+                // One that waits already is enough.
+                if last_up.is_none_or(|last| last <= now) {
+                    last_up = Some(now + pause);
+                    tokio::spawn(async move {
+                        app.clock.sleep(u64::try_from(pause).unwrap_or(0)).await;
+                        drop(place);
+                        tell(&acquirer, up(&app, &acquirer).await);
+                    });
+                }
+            }
+            News::Late(late) => {
+                tokio::spawn(async move {
+                    let _place = place;
+                    for _ in 1..TRIES {
+                        match heard(&app, &acquirer, &late).await {
+                            Ok(()) => return,
+                            failed => tell(&acquirer, failed),
+                        }
+                        app.clock.sleep(AGAIN_MS).await;
+                    }
+                    tell(&acquirer, heard(&app, &acquirer, &late).await);
+                });
+            }
         }
     }
 }
 
-/// What could not be sent while it was down goes now, not when its next try would have come. Other acquirers' tries come too:
-/// they only come earlier.
-async fn up(app: &App) -> Result<(), Error> {
-    let now = app.database_now();
-    app.db.write(vec![jobs::hasten(Kind::Recover, now), jobs::hasten(Kind::Release, now)]).await?;
+fn tell(acquirer: &str, done: Result<(), Error>) {
+    if let Err(error) = done {
+        tracing::error!(cause = error.cause(), acquirer, "what an acquirer said could not be used");
+    }
+}
+
+/// What could not be sent while it was down goes now, not when its next try would have come.
+async fn up(app: &App, acquirer: &str) -> Result<(), Error> {
+    let sql = "UPDATE jobs SET due_at = $3, run_at = $3 WHERE kind IN ($1, $2) AND run_at = due_at AND due_at > $3 AND attempts > 0 \
+               AND EXISTS (SELECT 1 FROM attempts WHERE transaction_id = jobs.subject AND acquirer = $4)";
+    let args = args![Kind::Recover as i64, Kind::Release as i64, app.database_now(), acquirer];
+    app.db.write(vec![Stmt::new(sql, args)]).await?;
     Ok(())
 }
 
 /// The answer is recorded. What it settles is settled without asking again; an approval of what was given up is made good by
 /// recovery.
-pub async fn heard(app: &App, acquirer: &str, late: Late) -> Result<(), Error> {
-    let Some((id, number, message)) = attempts::named(app, acquirer, &late).await? else {
+async fn heard(app: &App, acquirer: &str, late: &Late) -> Result<(), Error> {
+    let Some((id, number, message)) = attempts::named(app, acquirer, late).await? else {
         tracing::warn!(acquirer, stan = late.stan, "an answer to nothing that was sent");
         return Ok(());
     };
@@ -55,8 +101,11 @@ pub async fn heard(app: &App, acquirer: &str, late: Late) -> Result<(), Error> {
         found = store::reread(&app.db, id).await?.ok_or_else(gone)?;
     }
     tracing::info!(transaction = %id, acquirer, stan = late.stan, state = found.state.name(), "a late answer");
+    // A charge that is known to stand is undone by a reversal that is sent from now on, not by an earlier one's answer.
+    let stands = found.is_charge() && attempts::sent(app, &found).await?.approved;
     if found.state == State::Unknown
-        && let Some(event) = settles(&found, message, late.outcome)
+        && !stands
+        && let Some(event) = settles(&found, message, late.outcome.clone())
     {
         let (state, mut writes) = ending(app, &found, event).await?;
         writes.push(jobs::remove(Kind::Recover, id));

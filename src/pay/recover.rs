@@ -3,7 +3,7 @@
 //! out what the bank did, or undoes it, until the bank confirms. A charge is reversed; a capture, refund or void is
 //! repeated under its reference or inquired about, as the acquirer can.
 
-use super::attempts::{self, Answered, Message, Reply, Sent};
+use super::attempts::{self, Again, Answered, Message, Reply, Sent};
 use super::follow;
 use super::original::Referred;
 use super::state::{Event, apply};
@@ -63,8 +63,11 @@ pub async fn sweep(app: &App) -> Result<(), Error> {
 async fn give_up(app: &App, id: TransactionId) -> Result<(), Error> {
     let Some(found) = store::reread(&app.db, id).await? else { return Ok(()) };
     let Ok(after) = apply(&found, Event::NoAnswer) else { return Ok(()) };
-    // When the guard fails its flow was faster, or another process.
-    app.db.write(outcome::given_up(app, &found, &after)).await?;
+    // When a guard fails its flow was faster, has gone on to another acquirer, or another process was faster.
+    let overdue = "SELECT 1 FROM transactions WHERE id = $1 AND settle_after <= $2 {for_share}";
+    let mut writes = vec![Stmt::new(overdue, args![id, app.database_now()]).exactly(1)];
+    writes.extend(outcome::given_up(app, &found, &after));
+    app.db.write(writes).await?;
     Ok(())
 }
 
@@ -109,10 +112,12 @@ pub async fn recover(app: &App, job: &Job) -> Result<(), Error> {
         Kind::Void => abilities.void,
         Kind::Capture | Kind::PreAuth => abilities.capture,
     };
+    // Hosts forget a message's name after a while, and would do it twice.
+    let forgotten = app.clock.now().saturating_sub(case.sent.sent_at) > abilities.remembers_ms;
     match settling {
-        Settling::Repeat => case.repeat(abilities).await,
+        Settling::Repeat if !forgotten => case.repeat(abilities).await,
         Settling::Inquire => case.inquire(true).await,
-        Settling::Operator => {
+        Settling::Repeat | Settling::Operator => {
             tracing::error!(transaction = %found.id, "the bank cannot be asked: settle it by `fuda transactions resolve`");
             app.db.write(vec![job.done()]).await?;
             Ok(())
@@ -135,12 +140,17 @@ impl Case<'_> {
         let about = Referred::to(self.app, self.found).await?;
         let reference = format!("{}-r", self.found.id);
         let too_late = self.too_late_to_act();
-        let (sent, tries) = attempts::again(self.app, self.found, &self.sent.line, Message::Reversal).await?;
-        let reversal = Reversal { named: sent.named(tries), original: about.original() };
-        let asked = self.ask(&sent, Message::Reversal, &reference, Operation::Reverse(reversal)).await?;
+        let again = attempts::again(self.app, self.found, &self.sent.line, Message::Reversal).await?;
+        let reversal = Reversal { named: again.sent.named(again.tries), original: about.original() };
+        let asked = self.ask(&again, Message::Reversal, &reference, Operation::Reverse(reversal)).await?;
         let Some((number, reply, _)) = asked else { return Ok(()) };
         let undone = match (reply.answered, reply.response_code) {
             (Answered::Approved, _) | (Answered::Declined, Some(79)) => true,
+            // An approval that came late stands: a host that does not find it is not believed.
+            (Answered::Declined, Some(25)) if self.sent.approved => {
+                tracing::error!(transaction = %self.found.id, "the bank approved it late and does not find it: look there");
+                false
+            }
             (Answered::Declined, Some(25)) => too_late,
             _ => false,
         };
@@ -155,11 +165,11 @@ impl Case<'_> {
             Referred::to(self.app, &parent.ok_or_else(|| Error::internal("a transaction's parent is gone"))?).await?;
         let reference = self.found.id.to_string();
         let message = Message::of(self.found.kind, false);
-        let (sent, tries) = attempts::again(self.app, self.found, &self.sent.line, message).await?;
-        let (named, original) = (sent.named(tries), about.original());
+        let again = attempts::again(self.app, self.found, &self.sent.line, message).await?;
+        let (named, original) = (again.sent.named(again.tries), about.original());
         let follow = Follow { reference: &reference, named, original, money: self.found.money };
         let operation = follow::operation(self.found.kind, follow);
-        let asked = self.ask(&sent, message, &reference, operation).await?;
+        let asked = self.ask(&again, message, &reference, operation).await?;
         let Some((number, reply, outcome)) = asked else { return Ok(()) };
         match outcome {
             Outcome::Approved(approval) => self.settle(Event::Approved(approval), number, reply).await,
@@ -181,8 +191,8 @@ impl Case<'_> {
         let reference = self.found.id.to_string();
         let operation = Operation::Inquire { reference: &reference };
         let too_late = self.too_late_to_act();
-        let sent = Sent::now(self.app, self.sent.line.clone()).await?;
-        let asked = self.ask(&sent, Message::Inquiry, &reference, operation).await?;
+        let again = Again { sent: Sent::now(self.app, self.sent.line.clone()).await?, tries: 0 };
+        let asked = self.ask(&again, Message::Inquiry, &reference, operation).await?;
         let Some((number, reply, outcome)) = asked else { return Ok(()) };
         match outcome {
             Outcome::Approved(approval) => self.settle(Event::Approved(approval), number, reply).await,
@@ -208,17 +218,17 @@ impl Case<'_> {
     /// The message's row, durable before it goes, and the answer. `None` when another worker has the job by now.
     async fn ask(
         &self,
-        sent: &Sent,
+        again: &Again,
         message: Message,
         reference: &str,
         operation: Operation<'_>,
     ) -> Result<Option<(i64, Reply, Outcome)>, Error> {
-        let attempt = attempts::next(self.found.id, sent.tag(), message, reference, self.app.clock.now());
+        let attempt = again.row(self.found.id, message, reference, self.app.clock.now());
         let Written::Applied(rows) = self.app.db.write(vec![self.job.still_held(), attempt]).await? else {
             return Ok(None);
         };
         let number = rows.last().map_or(Ok(0), |row| row.int(0))?;
-        let outcome = attempts::ask(self.app, sent.line.acquirer.as_ref(), operation).await;
+        let outcome = attempts::ask(self.app, again.sent.line.acquirer.as_ref(), operation).await;
         Ok(Some((number, Reply::of(&outcome), outcome)))
     }
 

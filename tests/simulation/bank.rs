@@ -146,6 +146,7 @@ impl Bank {
             follow_ms: DEADLINE_MS,
             reversal_ms: DEADLINE_MS,
             greatest_lateness_ms: i64::try_from(lateness).unwrap(),
+            remembers_ms: i64::MAX,
             capture: self.settling,
             refund: self.settling,
             void: self.settling,
@@ -374,7 +375,7 @@ impl Line {
         };
         let trace = named?.trace.clone();
         let outcome = Outcome::Unknown { why: "not answered yet" };
-        Some((news, Late { stan: trace.stan, rrn: trace.rrn, reversal, outcome }))
+        Some((news, Late { stan: trace.stan, rrn: trace.rrn, reversal: Some(reversal), outcome }))
     }
 
     /// On its way, whatever becomes of the sender.

@@ -1,15 +1,21 @@
 //! Where messages went and by which trace number: what no gateway may mix up. Looked at when a message leaves, before the weather.
 
-use fuda::acquirer::{Named, Operation, Original};
-use std::collections::BTreeMap;
+use fuda::acquirer::{Funding, Named, Operation, Original, Trace};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The acquirer, and the trace number where it has such.
-type Name = (&'static str, Option<i64>);
+/// The acquirer, and the trace number with the second in which it went, where it has such.
+type Name = (&'static str, Option<(i64, i64)>);
+
+fn name(at: &'static str, trace: Option<&Trace>) -> Name {
+    (at, trace.map(|trace| (trace.stan, trace.sent_at / 1_000)))
+}
 
 #[derive(Default)]
 pub struct Names {
     by_reference: BTreeMap<String, Name>,
     by_stan: BTreeMap<i64, String>,
+    /// What was paid with a card, not with an account, and what captured it.
+    cards: BTreeSet<String>,
     /// In words.
     pub odd: Vec<String>,
 }
@@ -19,12 +25,18 @@ impl Names {
         match operation {
             Operation::Authorize(ask) | Operation::Purchase(ask) | Operation::Verify(ask) => {
                 self.sent(at, ask.reference, ask.named, false);
+                if matches!(ask.funding, Funding::Card { .. }) {
+                    self.cards.insert(ask.reference.to_owned());
+                }
             }
             Operation::Capture(one) | Operation::Refund(one) | Operation::Void(one) | Operation::Release(one) => {
                 let repeats = self.by_reference.contains_key(one.reference);
                 self.sent(at, one.reference, one.named, repeats);
                 self.about(at, &one.original);
-                if one.named.is_some() && one.original.card.is_none() {
+                if self.cards.contains(one.original.reference) {
+                    self.cards.insert(one.reference.to_owned());
+                }
+                if one.named.is_some() && one.original.card.is_none() && self.cards.contains(one.reference) {
                     self.odd.push(format!("{} does not name the card", one.reference));
                 }
             }
@@ -44,7 +56,7 @@ impl Names {
 
     /// One message has one name for ever, and no two have the same.
     fn sent(&mut self, at: &'static str, reference: &str, named: Option<Named<'_>>, repeats: bool) {
-        let name = (at, named.map(|named| named.trace.stan));
+        let name = name(at, named.map(|named| named.trace));
         if repeats && named.is_some_and(|named| named.tries == 0) {
             self.odd.push(format!("a repeat of {reference} does not say that it is one"));
         }
@@ -52,7 +64,7 @@ impl Names {
         if before != name {
             self.odd.push(format!("{reference} went as {before:?} and as {name:?}"));
         }
-        if let Some(stan) = name.1 {
+        if let Some((stan, _)) = name.1 {
             let whose = self.by_stan.entry(stan).or_insert_with(|| reference.to_owned());
             if whose != reference {
                 self.odd.push(format!("trace number {stan} names {whose} and {reference}"));
@@ -62,7 +74,7 @@ impl Names {
 
     /// What is followed or undone goes where it went, by its name there. One that was never sent has no name to compare.
     fn about(&mut self, at: &'static str, original: &Original<'_>) {
-        let name = (at, original.trace.map(|trace| trace.stan));
+        let name = name(at, original.trace);
         if let Some(before) = self.by_reference.get(original.reference).filter(|before| **before != name) {
             self.odd.push(format!("{} went as {before:?} and is called {name:?}", original.reference));
         }

@@ -110,6 +110,10 @@ pub async fn killed_with_host(mut world: World, mut host: Host) {
         if number % 5 == 0 {
             tokio::task::block_in_place(|| host.kill());
             tokio::time::sleep(Duration::from_millis(below(800))).await;
+            // Half of the times both are gone at once.
+            if below(2) == 0 {
+                killed(&mut world, &load);
+            }
             tokio::task::block_in_place(|| host.back());
             tokio::time::sleep(Duration::from_millis(below(500))).await;
         }

@@ -99,22 +99,11 @@ impl World {
             text += &format!(
                 "[acquirers.{name}]\nprotocol = \"iso8583\"\nmode = \"test\"\naddress = \"{address}\"\n{settings}\n"
             );
-            text += "deadlines = { charge_ms = 3000, follow_ms = 3000, reversal_ms = 3000 }\n";
+            text += "deadlines = { charge_ms = 4000, follow_ms = 2000, reversal_ms = 1500 }\n";
         }
         std::fs::write(self.folder.join("acquirers.toml"), text).unwrap();
         self.server.stop();
         self.restart();
-        self.wait_for_lines(acquirers.len());
-    }
-
-    fn wait_for_lines(&self, count: usize) {
-        for _ in 0..200 {
-            let log = std::fs::read_to_string(self.folder.with_extension("log")).unwrap();
-            if log.matches("connected to the acquirer").count() >= count {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
     }
 
     pub fn route(&self, acquirer: &str, more: &[&str]) {

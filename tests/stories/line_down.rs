@@ -44,6 +44,29 @@ pub async fn host_down_and_back(engine: Engine) {
     world.books_agree("acme");
 }
 
+/// No more than was agreed with the host are in flight: one more is refused at once.
+pub async fn a_full_window(engine: Engine) {
+    let mut world = World::new(engine).await;
+    let _host = world.with_host(GENERIC, "window = 1");
+    let silent = world.card_charge("4000000000000259");
+    let card = world.card_charge("4000000000001091");
+    let (silent, refused) = tokio::join!(world.post("payment", &silent), async {
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        let started = Instant::now();
+        let refused = world.post("payment", &card).await;
+        assert!(started.elapsed() < Duration::from_millis(1_500), "{:?}", started.elapsed());
+        refused
+    });
+    assert_eq!((code(&silent), code(&refused)), ((504, "ERR1010"), (502, "ERR1011")));
+    assert!(wait_for(&world, &id_of(&silent.1), "REVERSED").await);
+    assert_eq!(world.post("payment", &card).await.0, 201);
+    let log = std::fs::read_to_string(world.folder.with_extension("log")).unwrap();
+    assert!(
+        log.contains("not sent") && log.contains("as many requests as the acquirer may have are in flight"),
+        "{log}"
+    );
+}
+
 /// The second acquirer is asked when the first was certainly not reached, in an attempt of its own; what follows goes there too.
 pub async fn the_second_acquirer(engine: Engine) {
     let mut world = World::new(engine).await;
@@ -73,7 +96,7 @@ pub async fn the_second_acquirer(engine: Engine) {
     world.books_agree("second");
 }
 
-/// A route to what this gateway does not know, or of the other mode, is no way; nor is one of a live acquirer for test keys.
+/// A route to what this gateway does not know is no way.
 pub async fn routes_that_lead_nowhere(engine: Engine) {
     let world = World::new(engine).await;
     world.route("nobody", &[]);
@@ -81,8 +104,6 @@ pub async fn routes_that_lead_nowhere(engine: Engine) {
     assert_eq!(code(&refused), (412, "ERR1015"), "{}", refused.1);
     let log = std::fs::read_to_string(world.folder.with_extension("log")).unwrap();
     assert!(log.contains("a route leads nowhere") && log.contains("no test acquirer nobody is set up here"), "{log}");
-    let merchant = json!({"merchant_id": world.keys.merchant});
-    assert_eq!(world.post("refund", &merchant).await.0, 400);
 }
 
 /// Each currency by its own acquirer, and live keys by a live one: neither mode's payments ever go the other's way.

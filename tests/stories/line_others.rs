@@ -22,12 +22,18 @@ fn start(world: &mut World) -> Host {
         {"match": {"pan_prefix": "4000000000009995"}, "respond": "51"},
         {"match": {"pan_prefix": "4000000000000002"}, "respond": "05"},
         {"match": {"pan_prefix": "4000000000009987"}, "respond": "41"},
-        {"match": {"mti": ["0200"], "fields": {"4": "000000007001"}}, "delay_ms": 4000},
+        {"match": {"mti": ["0200"], "fields": {"4": "000000007001"}}, "delay_ms": 5500},
         {"match": {"mti": ["0200"], "fields": {"4": "000000007002"}}, "action": "drop"},
         {"match": {"mti": ["0200"], "fields": {"4": "000000007003"}}, "action": "close"},
         // A capture whose answer comes when the gateway has given up.
         {"match": {"mti": ["0220"], "fields": {"4": "000000007004"}}, "delay_ms": 4000},
         {"match": {"mti": ["0221"]}, "action": "drop"},
+        // A charge without an answer, and a host that hears neither its reversal nor the advice.
+        {"match": {"mti": ["0200", "0400", "0420"], "fields": {"4": "000000007005"}}, "action": "drop"},
+        // One whose reversals are answered when the gateway has given up.
+        {"match": {"mti": ["0200"], "fields": {"4": "000000007006"}}, "action": "drop"},
+        {"match": {"mti": ["0400"], "fields": {"4": "000000007006"}}, "delay_ms": 3000},
+        {"match": {"mti": ["0420", "0421"], "fields": {"4": "000000007006"}}, "action": "drop"},
     ]});
     let (file, address) = (world.folder.join("rules.json"), free_address());
     std::fs::write(&file, rules.to_string()).unwrap();
@@ -74,7 +80,7 @@ pub async fn all_that_can_be_asked(engine: Engine) {
     let begun = begin(&world, "4000000000001091", cycles(2)).await;
     world.advance("P2D").await;
     let stands = begun.stands(&world).await;
-    assert!(stands.starts_with("COMPLETED 2, ") && stands.ends_with("CAPTURED 2d"), "{stands}");
+    assert!(stands.starts_with("EXPIRED 2, ") && stands.ends_with("CAPTURED 2d"), "{stands}");
 }
 
 pub async fn its_delays_drops_and_closes(engine: Engine) {
@@ -89,14 +95,55 @@ pub async fn its_delays_drops_and_closes(engine: Engine) {
     for id in &ids {
         assert!(wait_for(&world, id, "REVERSED").await, "{id}");
     }
-    // The late answer to a capture is its result: its repeats are dropped by the host.
+    // Each operation waits as long as is set for it: 4 and 2 seconds.
+    let started = Instant::now();
+    let lost = world.post("payment", &priced(&world, "7006")).await;
+    assert_eq!(code(&lost), (504, "ERR1010"), "{}", lost.1);
+    assert!(started.elapsed() >= Duration::from_secs(4), "{:?}", started.elapsed());
+    // The late answer to its reversal ends it: the host hears no other.
+    assert!(wait_for(&world, &id_of(&lost.1), "REVERSED").await);
+    // The late answer to a capture comes while its repeat waits, under the same name, and is the answer: the host drops all repeats.
     let held = id_of(&world.post("authorization", &priced(&world, "7004")).await.1);
+    let started = Instant::now();
     let lost = world.follow("capture", &held, Some("7004")).await;
+    assert!(started.elapsed() < Duration::from_millis(3_900), "{:?}", started.elapsed());
     assert_eq!(code(&lost), (504, "ERR1016"), "{}", lost.1);
     assert!(wait_for(&world, &id_of(&lost.1), "APPROVED").await);
+    // The log's line comes behind the write.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let log = std::fs::read_to_string(world.folder.with_extension("log")).unwrap();
-    assert!(log.contains("settled by a late answer"), "the late answer was not used");
+    assert_eq!(log.matches("settled by a late answer").count(), 1, "the late answer was not used");
     assert!(!log.contains("4000000000001091"), "a card number in the log");
+}
+
+/// A reversal goes until the host hears it: as a request, as an advice, as its repeat; also through a death of ours.
+pub async fn reversed_until_it_is_heard(engine: Engine) {
+    let mut world = World::new(engine).await;
+    let _host = start(&mut world);
+    let lost = world.post("payment", &priced(&world, "7005")).await;
+    assert_eq!(code(&lost), (504, "ERR1010"), "{}", lost.1);
+    let id = id_of(&lost.1);
+    let sent = "SELECT * FROM (SELECT operation || ' ' || COALESCE(result, 0) || ' ' || stan FROM attempts \
+                WHERE acquirer = 'sim' ORDER BY number) AS sent";
+    while world.texts(sent).await.len() < 3 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    world.server.kill();
+    world.restart();
+    assert!(wait_for(&world, &id, "REVERSED").await);
+    let sent = world.texts(sent).await;
+    let (charge, reversals) = sent.split_first().unwrap();
+    assert!(charge.starts_with("1 3 ") && reversals.len() >= 3, "{sent:?}");
+    assert!(
+        reversals.iter().all(|one| one.starts_with("2 ")) && reversals.last().unwrap().starts_with("2 1 "),
+        "{sent:?}"
+    );
+    // All of them by one trace number, which is not the charge's.
+    let stan = |line: &str| line.rsplit_once(' ').unwrap().1.to_owned();
+    assert!(
+        reversals.iter().all(|one| stan(one) == stan(&reversals[0])) && stan(charge) != stan(&reversals[0]),
+        "{sent:?}"
+    );
 }
 
 /// Under load the host is gone for a while: payments fail at once, and in the end nothing is without a result.

@@ -53,6 +53,7 @@ impl Bank {
             follow_ms: deadlines.follow_ms,
             reversal_ms: deadlines.reversal_ms,
             greatest_lateness_ms: i64::from(habits.greatest_lateness_s) * 1000,
+            remembers_ms: i64::from(habits.remembers_s) * 1000,
             capture: habits.capture.into(),
             refund: habits.refund.into(),
             void: habits.void.into(),
@@ -66,11 +67,14 @@ impl Bank {
             connections: settings.connections,
             window: settings.window,
             sign_on: settings.sign_on,
+            sign_off: settings.sign_off,
             echo_ms: (settings.echo_s > 0).then_some(settings.echo_s * 1000),
         };
-        for (key, kind, wanted) in
-            [("sign_on", Kind::SignOn, terms.sign_on), ("echo_s", Kind::Echo, terms.echo_ms.is_some())]
-        {
+        for (key, kind, wanted) in [
+            ("sign_on", Kind::SignOn, terms.sign_on),
+            ("sign_off", Kind::SignOff, terms.sign_off),
+            ("echo_s", Kind::Echo, terms.echo_ms.is_some()),
+        ] {
             if wanted && !language.speech.speaks(kind) {
                 return Err(say(format!("{key}: the dialect has no message for it")));
             }

@@ -1,11 +1,15 @@
 //! The dialect's tables of messages, read and checked before the first payment.
 
 use super::codec::Codec;
+use super::dialect::{Dialect, Show};
 use super::message::{Message, Mti};
 use super::speech::{KINDS, Kind};
 use super::template::{Field, Source, Template, Text};
 use super::values::{Has, Variable, Weight};
 use std::collections::BTreeMap;
+
+/// Systems trace audit number.
+pub const STAN: u8 = 11;
 
 /// A field's number and the tag of a sub-element, which is empty for a whole field.
 pub type At = (u8, String);
@@ -75,7 +79,81 @@ fn message(
     if let Some((number, _)) = whole_and_parts {
         return Err(format!("messages.{name}.{number}: as a whole and in parts"));
     }
-    Ok(Template { mtis, fields: fields.into_values().collect() })
+    let template = Template { mtis, fields: fields.into_values().collect() };
+    suffices(kind, &template).map_err(|why| format!("messages.{name}{why}"))?;
+    Ok(template)
+}
+
+/// Whether payments can work by such a message: its answer can be told from others, and the host learns of which card or which
+/// earlier message it is, and of how much.
+fn suffices(kind: Kind, template: &Template) -> Result<(), String> {
+    use Variable as V;
+    let says = |variable| says(kind, template, variable);
+    let stan = |field: &Field| {
+        let text = field.source.texts().next().and_then(Text::variable);
+        field.number == STAN && field.tag.is_empty() && text == Some(V::Stan)
+    };
+    if !template.fields.iter().any(stan) {
+        return Err(".11: must be \"$stan\", by which answers find their requests".into());
+    }
+    let must: &[Variable] = match kind {
+        Kind::Authorize | Kind::Purchase | Kind::Verify => &[V::Pan, V::Amount, V::Currency],
+        // A host would take or give back all of it.
+        Kind::Capture | Kind::Refund => &[V::Amount],
+        _ => &[],
+    };
+    if let Some(missing) = must.iter().find(|variable| !says(**variable)) {
+        return Err(format!(": must say ${}, here or in [common], with nothing that may be missing", missing.name()));
+    }
+    if kind == Kind::Release && ![V::Amount, V::Replacement, V::ReplacementAmount].into_iter().any(says) {
+        return Err(": must say how much is let go: $amount, $replacement or $replacement_amount".into());
+    }
+    let timed = || [V::OriginalTime, V::OriginalLocalTime, V::OriginalLocalDate].into_iter().any(says);
+    let names = says(V::Original) || says(V::OriginalRrn) || says(V::OriginalStan) && timed();
+    if kind.follows() && !names {
+        const HOW: &str = "$original, or $original_rrn, or $original_stan with one of the original's times";
+        return Err(format!(": must name its original: {HOW}"));
+    }
+    Ok(())
+}
+
+/// Whether all messages of the kind have the variable: in a field that is no matter of choice, with nothing beside it that may
+/// be missing.
+fn says(kind: Kind, template: &Template, variable: Variable) -> bool {
+    let always = |variable: Variable| match variable {
+        Variable::LocalTime | Variable::LocalDate | Variable::LocalYear => true,
+        Variable::Pan | Variable::Expiry => kind.charges(),
+        _ => variable.weight() == Weight::Must,
+    };
+    template.fields.iter().any(|field| match &field.source {
+        Source::Text(text) => text.variables().any(|other| other == variable) && text.variables().all(always),
+        Source::Choice { .. } => false,
+    })
+}
+
+/// Refuses to show what messages say of secrets, in whatever field or sub-element their tables put it.
+///
+/// # Errors
+/// The key by which it would be shown.
+pub fn hides(dialect: &Dialect, templates: &[Option<Template>]) -> Result<(), String> {
+    for field in templates.iter().flatten().flat_map(|template| &template.fields) {
+        let Field { number, tag, source } = field;
+        let described = dialect.fields.get(number);
+        let (key, show) = match described {
+            Some(described) if tag.is_empty() => (format!("fields.{number}"), described.shown(*number)),
+            // What is not named is not shown.
+            _ => {
+                let element = described.and_then(|described| described.named.get(tag));
+                (format!("fields.{number}.named.{tag}"), element.map_or(Show::None, |element| element.show))
+            }
+        };
+        let secret = source.texts().flat_map(Text::variables).find(|variable| show > variable.shown());
+        if let Some(secret) = secret {
+            let most = if secret.shown() == Show::Pan { "pan" } else { "none" };
+            return Err(format!("{key}.show: must be \"{most}\", since messages have ${} there", secret.name()));
+        }
+    }
+    Ok(())
 }
 
 fn mtis(value: Option<&toml::Value>, codec: &Codec) -> Result<Vec<Mti>, String> {

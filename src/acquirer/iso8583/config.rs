@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 const MOST_CONNECTIONS: usize = 64;
 const WIDEST_WINDOW: usize = 10_000;
 
+/// The longest silence before an echo, seconds: an hour.
+const LONGEST_ECHO_S: u64 = 3_600;
+
 /// The longest that an answer may be waited for, milliseconds: payments hold a connection of a caller's that long.
 const LONGEST_DEADLINE_MS: u64 = 45_000;
 
@@ -39,6 +42,10 @@ pub struct Settings {
     /// Whether each connection begins with a sign-on.
     #[serde(default = "yes")]
     pub sign_on: bool,
+    /// Whether each connection ends with a sign-off. Many hosts keep one sign-on for all connections of an institution: a process that
+    /// stops would sign off the others.
+    #[serde(default)]
+    pub sign_off: bool,
     /// After how many seconds of silence the host is asked for an echo; 0: never.
     #[serde(default = "minute")]
     pub echo_s: u64,
@@ -87,7 +94,7 @@ pub struct Deadlines {
 
 impl Default for Deadlines {
     fn default() -> Deadlines {
-        Deadlines { charge_ms: 20_000, follow_ms: 20_000, reversal_ms: 20_000 }
+        Deadlines { charge_ms: 25_000, follow_ms: 25_000, reversal_ms: 25_000 }
     }
 }
 
@@ -153,6 +160,9 @@ impl Settings {
         };
         within("connections", self.connections, MOST_CONNECTIONS)?;
         within("window", self.window, WIDEST_WINDOW)?;
+        if self.echo_s > LONGEST_ECHO_S {
+            return Err(format!("echo_s: at most {LONGEST_ECHO_S}"));
+        }
         if self.host().is_none() {
             return Err("address: host:port, such as host.example:5000 or [2001:db8::1]:5000".to_owned());
         }
@@ -249,7 +259,7 @@ mod tests {
         );
         assert_eq!(tls.roots.as_deref(), Some(Path::new("/etc/fuda/roots.pem")));
         assert_eq!(tls.certificate.as_deref(), Some(Path::new("/keys/us.pem")));
-        assert_eq!((bank.deadlines.charge_ms, bank.deadlines.follow_ms), (8_000, 20_000));
+        assert_eq!((bank.deadlines.charge_ms, bank.deadlines.follow_ms), (8_000, 25_000));
         assert!(read("").unwrap().is_empty());
     }
 

@@ -128,7 +128,7 @@ impl Connection {
         }
         self.shared.closes(self.lane);
         self.shared.clock.within(DRAIN_MS, self.drain()).await;
-        if self.shared.terms.sign_on
+        if self.shared.terms.sign_off
             && let Err(why) = self.manage(Kind::SignOff, SIGN_OFF_MS).await
         {
             tracing::warn!(acquirer = self.shared.terms.acquirer, connection = self.lane, why, "no sign-off");

@@ -17,6 +17,10 @@ pub trait Dial: Send + Sync {
 /// How long one of a name's addresses may take to connect, milliseconds: then the next is tried.
 const ADDRESS_MS: u64 = 3_000;
 
+/// How long what was written may go without the other machine's word that it has come, milliseconds: then the connection is broken. A
+/// machine that is gone would otherwise be waited for a quarter of an hour.
+const UNHEARD_MS: u32 = 20_000;
+
 /// TCP, and TLS over it where there is any.
 pub struct Tcp {
     /// `host:port`; a name's addresses are looked up for each connection, and tried one after the other.
@@ -45,6 +49,7 @@ impl Dial for Tcp {
             let stream = self.connect().await?;
             // A message is small and waits for its answer: what the writer gathers goes at once.
             stream.set_nodelay(true)?;
+            rustix::net::sockopt::set_tcp_user_timeout(&stream, UNHEARD_MS)?;
             Ok(match &self.tls {
                 Some((connector, name)) => Box::new(connector.connect(name.clone(), stream).await?) as Box<dyn Stream>,
                 None => Box::new(stream),

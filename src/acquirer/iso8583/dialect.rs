@@ -201,13 +201,13 @@ fn hidden() -> Show {
 }
 
 /// How much of a value people and logs may see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Show {
-    All,
+    None,
     /// First six and last four, as of a card number (PCI DSS 3.4.1).
     Pan,
-    None,
+    All,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,12 +290,33 @@ impl TryFrom<String> for Elements {
     }
 }
 
-/// Card number, expiry, tracks and PIN (PCI DSS 3.3.1, 3.4.1): what no dialect may show.
-fn may_not_show(number: u8, show: Option<Show>) -> bool {
-    match number {
-        2 => show == Some(Show::All),
-        14 | 35 | 36 | 45 | 52 => show.is_some_and(|show| show != Show::None),
-        _ => false,
+/// The key that shows what no dialect may show: card number, expiry, tracks and PIN (PCI DSS 3.3.1, 3.4.1), and a chip's data as
+/// a whole, which has them.
+fn shows_too_much(number: u8, field: &Field) -> Option<String> {
+    let most = match number {
+        2 => Show::Pan,
+        14 | 35 | 36 | 45 | 52 | 55 => Show::None,
+        _ => Show::All,
+    };
+    if field.show.is_some_and(|show| show > most) {
+        return Some(format!("fields.{number}.show"));
+    }
+    let chips = field.named.iter().filter(|_| field.elements == Some(Elements::Ber));
+    let mut wrong = chips.filter(|(tag, element)| element.show > most_of_chips(tag));
+    wrong.next().map(|(tag, _)| format!("fields.{number}.named.{tag}.show"))
+}
+
+/// How much of a chip's element may be seen (EMV book 3, annex A).
+fn most_of_chips(tag: &str) -> Show {
+    // Bit 6 of a tag: others are inside, whatever they may be.
+    let constructed =
+        tag.get(..2).and_then(|first| u8::from_str_radix(first, 16).ok()).is_none_or(|first| first & 0x20 != 0);
+    match tag {
+        "5A" => Show::Pan,
+        // Tracks and what the issuer has in them, the holder's name, expiry, PIN.
+        "56" | "57" | "99" | "5F20" | "5F24" | "9F0B" | "9F1F" | "9F20" | "9F6B" => Show::None,
+        _ if constructed => Show::None,
+        _ => Show::All,
     }
 }
 
@@ -303,11 +324,13 @@ fn may_not_show(number: u8, show: Option<Show>) -> bool {
 fn numbered<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<u8, Field>, D::Error> {
     let named = BTreeMap::<String, Field>::deserialize(deserializer)?;
     let number = |(key, field): (String, Field)| match key.parse::<u8>() {
-        Ok(number) if may_not_show(number, field.show) => {
-            Err(de::Error::custom(format!("fields.{key}.show: nobody may see it")))
-        }
         // 1 and 65 say that there is another bitmap.
-        Ok(number) if (2..=128).contains(&number) && number != 65 && key == number.to_string() => Ok((number, field)),
+        Ok(number) if (2..=128).contains(&number) && number != 65 && key == number.to_string() => {
+            match shows_too_much(number, &field) {
+                Some(wrong) => Err(de::Error::custom(format!("{wrong}: nobody may see it"))),
+                None => Ok((number, field)),
+            }
+        }
         _ => Err(de::Error::custom(format!("fields.{key}: a field is 2 to 128, and not 65"))),
     };
     named.into_iter().map(number).collect()
@@ -369,6 +392,7 @@ mod tests {
             ("2 = { format = 'n 8', name = '', mask = true }", "unknown field `mask`"),
             ("2 = { format = 'n 8', name = '', show = 'all' }", "fields.2.show: nobody"),
             ("35 = { format = 'z..37', name = '', show = 'pan' }", "fields.35.show: nobody"),
+            ("55 = { format = 'b..37', name = '', show = 'all' }", "fields.55.show: nobody"),
             ("3 = { format = 'n 8', name = '', encoding = 'hex' }", "fields.3.encoding:"),
             ("3 = { format = 'an 8', name = '', encoding = 'bcd' }", "fields.3.encoding:"),
             ("3 = { format = 'b 8', name = '', encoding = 'ascii' }", "fields.3.encoding:"),
@@ -388,6 +412,37 @@ mod tests {
         ] {
             let error = told(&format!("version = 1987\n[fields]\n{field}"));
             assert!(error.contains(word), "{field}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_chips_data_show_no_card() {
+        let parse = |number: u8, elements: &str, tag: &str, show: &str| {
+            let named = format!("named = {{ {tag} = {{ name = '', show = '{show}' }} }}");
+            let kind = if elements == "ber" { "b" } else { "ans" };
+            let field =
+                format!("{number} = {{ format = '{kind}...999', name = '', elements = '{elements}', {named} }}");
+            Dialect::parse(&format!("version = 1987\n[fields]\n{field}")).map(drop)
+        };
+        for tag in ["57", "56", "5F20", "5F24", "9F6B", "9F1F", "9F20", "9F0B", "99", "70", "BF0C"] {
+            for (number, show) in [(55, "all"), (55, "pan"), (62, "all")] {
+                let error = parse(number, "ber", tag, show).unwrap_err();
+                assert!(
+                    error.contains(&format!("fields.{number}.named.{tag}.show: nobody may see it")),
+                    "{tag}: {error}"
+                );
+            }
+            assert_eq!(parse(55, "ber", tag, "none"), Ok(()));
+        }
+        assert!(parse(55, "ber", "5A", "all").is_err());
+        for (elements, tag, show) in [
+            ("ber", "5A", "pan"),
+            ("ber", "9F26", "all"),
+            ("ber", "95", "all"),
+            ("ber", "5F34", "all"),
+            ("2+2", "57", "all"),
+        ] {
+            assert_eq!(parse(55, elements, tag, show), Ok(()), "{tag}");
         }
     }
 }

@@ -32,8 +32,10 @@ pub struct Terms {
     pub connections: usize,
     /// Requests in flight for each connection, at least 1. One more is not sent.
     pub window: usize,
-    /// Whether a connection begins with a sign-on and ends with a sign-off (network management, field 70: 001 and 002).
+    /// Whether a connection begins with a sign-on (network management, field 70: 001).
     pub sign_on: bool,
+    /// Whether it ends with a sign-off (002).
+    pub sign_off: bool,
     /// After how long a silence the host is asked for an echo (field 70: 301), milliseconds. `None`: never.
     pub echo_ms: Option<u64>,
 }
@@ -230,7 +232,7 @@ impl Shared {
         // Network management tells nothing about money.
         if let (Some(stan), Some(rrn), false) = (stan, rrn, message.mti().class() == b'8') {
             let outcome = self.language.speech.outcome(kind, message);
-            let reversal = request.map_or(message.mti().class() == b'4', |request| request.kind == Kind::Reverse);
+            let reversal = request.map(|request| request.kind == Kind::Reverse);
             self.tell(News::Late(Late { stan, rrn, reversal, outcome }));
         }
     }
@@ -306,6 +308,8 @@ struct Ticket<'a> {
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         self.shared.gauges.in_flight.decrement(1);
+        // From here on an answer finds nobody, and is told as a late one by who brings it.
+        self.answer.close();
         if self.answered || self.shared.book().give_up(self.entry, self.shared.clock.now()) {
             return;
         }

@@ -168,7 +168,9 @@ impl Book {
         let Some((lane, share)) = up.min_by_key(|(_, lane)| lane.in_flight) else {
             return Err(NotAnswered::NotSent { why: "no connection to the acquirer is up" });
         };
-        if share.in_flight >= self.window {
+        // After an outage all reversals go at once: half of the room is the payments'.
+        let room = if request.kind == Kind::Reverse { self.window.div_ceil(2) } else { self.window };
+        if share.in_flight >= room {
             return Err(NotAnswered::NotSent { why: "as many requests as the acquirer may have are in flight" });
         }
         let (entry, answer) = self.enter_on(lane, request, frame)?;

@@ -58,6 +58,11 @@ impl Kind {
         matches!(self, Kind::Capture | Kind::Refund | Kind::Void | Kind::Release | Kind::Reverse)
     }
 
+    /// About a card, and no earlier message.
+    pub fn charges(self) -> bool {
+        !self.manages() && !self.follows()
+    }
+
     /// A host may do without sign-ons and echoes, and may release by itself what a capture leaves.
     pub fn may_be_missing(self) -> bool {
         self.manages() || self == Kind::Release
@@ -83,6 +88,9 @@ pub struct Habits {
     /// How late the host may still act on a message, seconds.
     #[serde(default = "ten_minutes")]
     pub greatest_lateness_s: u32,
+    /// How long the host answers a repeat with its first answer, seconds: later it may take it for a new message.
+    #[serde(default = "a_day")]
+    pub remembers_s: u32,
     pub capture: Again,
     pub refund: Again,
     pub void: Again,
@@ -90,8 +98,25 @@ pub struct Habits {
     pub releases_remainder: bool,
 }
 
+impl Habits {
+    fn check(self) -> Result<(), &'static str> {
+        match self.greatest_lateness_s {
+            0 => Err("greatest_lateness_s: not 0: a \"not found\" would be believed while the message is on its way"),
+            late if self.remembers_s < late => Err(
+                "remembers_s: not below greatest_lateness_s: what is late would be forgotten before \"not found\" counts",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
 fn ten_minutes() -> u32 {
     600
+}
+
+/// Hosts forget trace numbers at their cut-over, once a day.
+fn a_day() -> u32 {
+    86_400
 }
 
 /// What is done with a message without an answer.
@@ -133,6 +158,7 @@ impl Speech {
     /// The first mistake in the dialect's tables, with its key, for the operator.
     pub fn new(dialect: &Dialect, codec: Arc<Codec>) -> Result<Speech, String> {
         let templates = compile::messages(&dialect.messages, &dialect.common, &codec)?;
+        compile::hides(dialect, &templates)?;
         let answers: Answers =
             dialect.answers.clone().try_into().map_err(|error| format!("answers: {}", toml_words(&error)))?;
         let habits: Habits =
@@ -140,12 +166,16 @@ impl Speech {
         let fits = |key: &str, field: u8, tag: &str, value: &str| {
             codec.fits(field, tag, value.as_bytes()).map_err(|wrong| format!("{key}: {}", wrong.why))
         };
+        habits.check().map_err(|wrong| format!("abilities.{wrong}"))?;
         let codes = Codes::compile(&dialect.response_codes, answers.plain_codes)?;
         for name in codes.names() {
             fits(&format!("response_codes.{name}"), RESPONSE_CODE, "", name)?;
         }
         for field in [AUTH_CODE, RESPONSE_CODE] {
             fits(&format!("fields.{field}"), field, "", "00")?;
+        }
+        if !answers.echo.contains(&compile::STAN) {
+            return Err("answers.echo: must have 11, by which answers find their requests".into());
         }
         for field in &answers.echo {
             fits(&format!("answers.echo: {field}"), *field, "", "0")?;
@@ -349,6 +379,68 @@ mod tests {
     }
 
     #[test]
+    fn nobody_may_see_secrets_wherever_they_stand() {
+        let cvc = "Card verification code\", show = \"";
+        for (from, to, told) in [
+            (
+                format!("{cvc}none"),
+                format!("{cvc}all"),
+                "fields.48.named.92.show: must be \"none\", since messages have $cvc",
+            ),
+            (format!("{cvc}none"), format!("{cvc}pan"), "fields.48.named.92.show: must be \"none\""),
+            // One arm of a choice is enough.
+            (
+                "cryptogram\", show = \"none".into(),
+                "cryptogram\", show = \"all".into(),
+                "fields.48.named.43.show: must be \"none\", since messages have $cryptogram",
+            ),
+            ("14 = \"$expiry\"".into(), "23 = \"$expiry\"".into(), "common.23: longer than 3 digits"),
+            (
+                "14 = \"$expiry\"".into(),
+                "15 = \"$expiry\"".into(),
+                "fields.15.show: must be \"none\", since messages have $expiry",
+            ),
+            (
+                "[messages.void]".into(),
+                "[messages.void]\n44 = \"X$cryptogram\"".into(),
+                "fields.44.show: must be \"none\"",
+            ),
+            (
+                "[messages.void]".into(),
+                "[messages.void]\n44 = \"$pan\"".into(),
+                "fields.44.show: must be \"pan\", since messages have $pan",
+            ),
+            (
+                "[messages.void]".into(),
+                "[messages.void]\n34 = \"$pan=$expiry\"".into(),
+                "fields.34.show: must be \"none\"",
+            ),
+            (
+                "[messages.void]".into(),
+                "[messages.void]\n\"48.42\" = \"$pan\"".into(),
+                "fields.48.named.42.show: must be \"pan\"",
+            ),
+        ] {
+            let error = with(GENERIC.1, &from, &to).map(|_| ()).unwrap_err();
+            assert!(error.contains(told), "{to}: {error}");
+        }
+        // Hidden by themselves.
+        for to in ["34 = \"$pan\"", "62 = \"$pan$expiry$cvc\"", "\"48.01\" = \"$cryptogram\"", "35 = \"$pan=$expiry\""]
+        {
+            let own = format!("[messages.void]\n{to}");
+            assert_eq!(with(GENERIC.1, "[messages.void]", &own).map(|_| ()), Ok(()), "{to}");
+        }
+    }
+
+    #[test]
+    fn a_host_remembers_for_a_day_or_as_it_says() {
+        let remembers = |to: &str| with(GENERIC.1, "remembers_s = 86400", to).map(|speech| speech.habits.remembers_s);
+        assert_eq!(remembers(""), Ok(86_400));
+        assert_eq!(remembers("remembers_s = 600"), Ok(600));
+        assert_eq!((generic().habits.remembers_s, odd().habits.remembers_s), (86_400, 86_400));
+    }
+
+    #[test]
     fn mistakes_are_told_with_their_key() {
         let wrong = |text: &str, from: &str, to: &str| with(text, from, to).map(|_| ()).unwrap_err();
         for (from, to, told) in [
@@ -376,7 +468,7 @@ mod tests {
             ),
             ("by = \"entry\"", "by = \"amount\"", "common.22: nothing can be chosen by that"),
             ("25 = \"51\"", "90 = \"$original\"", "messages.verify.90: this message has no original"),
-            ("95 = \"$replacement\"", "", "messages.reverse: a host could not tell it from messages.release"),
+            ("95 = \"$replacement\"", "", "messages.release: must say how much is let go"),
             ("3 = \"020000\"", "3 = \"200000\"", "messages.void: a host could not tell it from messages.refund"),
             ("[\"0220\", \"0221\"]", "[]", "messages.capture.mti: a list of one to three"),
             ("[\"0220\", \"0221\"]", "[\"0230\"]", "messages.capture.mti: a list of one to three"),
@@ -389,9 +481,48 @@ mod tests {
             ("= \"48.63\"", "= \"48\"", "answers.network_transaction_id: is made of sub-elements"),
             ("refund = \"repeat\"", "refund = \"inquire\"", "abilities: unknown variant `inquire`"),
             ("refund = \"repeat\"", "", "abilities: missing field `refund`"),
+            ("greatest_lateness_s = 600", "greatest_lateness_s = 0", "abilities.greatest_lateness_s: not 0"),
+            ("remembers_s = 86400", "remembers_s = 599", "abilities.remembers_s: not below greatest_lateness_s"),
+            ("remembers_s = 86400", "remembers_s = -1", "abilities: invalid value"),
+            ("echo = [2, 3, 4, 7, 11,", "echo = [2, 3, 4, 7,", "answers.echo: must have 11"),
         ] {
             let error = wrong(GENERIC.1, from, to);
             assert!(error.contains(told), "{to}: {error}");
+        }
+        // Before the first payment, not by it.
+        let stan = "\n11 = \"$stan\"\n32 = \"$institution\"\n70 = \"301\"";
+        for (from, to, told) in [
+            ("11 = \"$stan\"", "11 = \"000001\"", "messages.authorize.11: must be \"$stan\""),
+            ("11 = \"$stan\"", "71 = \"$time\"", "common.71: longer than 4 digits"),
+            ("11 = \"$stan\"", "62 = \"$stan\"", "messages.authorize.11: must be \"$stan\""),
+            (stan, "\n70 = \"301\"", "messages.echo.11: must be \"$stan\""),
+            ("[messages.verify]", "[messages.verify]\n11 = \"\"", "messages.verify.11: must be \"$stan\""),
+            ("[messages.verify]", "[messages.verify]\n2 = \"\"", "messages.verify: must say $pan"),
+            ("[messages.purchase]", "[messages.purchase]\n4 = \"000000000100\"", "messages.purchase: must say $amount"),
+            ("49 = \"$currency\"", "49 = \"392\"", "messages.authorize: must say $currency"),
+            // Left out without the other variable, and by other words.
+            ("\n2 = \"$pan\"", "\n2 = \"$pan$cvc\"", "messages.authorize: must say $pan"),
+            ("\n2 = \"$pan\"", "\n2 = { by = \"entry\", stored = \"$pan\" }", "messages.authorize: must say $pan"),
+            ("[messages.capture]", "[messages.capture]\n4 = \"\"", "messages.capture: must say $amount"),
+            ("[messages.refund]", "[messages.refund]\n4 = \"\"", "messages.refund: must say $amount"),
+            (
+                "90 = \"$original\"",
+                "90 = \"\"",
+                "messages.capture: must name its original: $original, or $original_rrn, or $original_stan with one",
+            ),
+            ("90 = \"$original\"", "62 = \"$original_stan\"", "messages.capture: must name its original"),
+            ("90 = \"$original\"", "62 = \"$original_time\"", "messages.capture: must name its original"),
+            ("90 = \"$original\"", "62 = \"$original_rrn$auth_code\"", "messages.capture: must name its original"),
+        ] {
+            let error = wrong(GENERIC.1, from, to);
+            assert!(error.contains(told), "{to}: {error}");
+        }
+        for to in [
+            "62 = \"$original_rrn\"",
+            "62 = \"$original_stan$original_time\"",
+            "61 = \"$original_stan\"\n62 = \"$original_local_date$original_local_time$local_year\"",
+        ] {
+            assert_eq!(with(GENERIC.1, "90 = \"$original\"", to).map(|_| ()), Ok(()), "{to}");
         }
         assert!(wrong(ODD, "[messages.release]", "[messages.reverse]").contains("duplicate key"));
         let releases = with(GENERIC.1, "releases_remainder = false", "releases_remainder = true");

@@ -66,6 +66,14 @@ impl Text {
         }
     }
 
+    /// `None` where it is not one variable alone.
+    pub fn variable(&self) -> Option<Variable> {
+        match self.0.as_slice() {
+            [Part::Value(variable)] => Some(*variable),
+            _ => None,
+        }
+    }
+
     /// As it may come out: zeros stand for variables, a single one for what may be of any length.
     pub fn sample(&self) -> String {
         let part = |part: &Part| match part {
@@ -82,8 +90,8 @@ impl Text {
     /// The values that `text` was made of; `None` when it cannot have been made of this. Two variables of any length beside each
     /// other, or with a constant between them, stay unread: nothing says where the one ends.
     fn read<'m>(&self, text: &'m str, values: &mut Values<'m>) -> Option<()> {
-        if let [Part::Value(variable)] = self.0.as_slice() {
-            values.set(*variable, unpadded(*variable, text));
+        if let Some(variable) = self.variable() {
+            values.set(variable, unpadded(variable, text));
             return Some(());
         }
         let free = |part: &&Part| matches!(part, Part::Value(variable) if variable.width().is_none());

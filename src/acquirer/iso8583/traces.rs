@@ -15,6 +15,14 @@ const BLOCK: i64 = 10_000;
 /// When so few are left, the next block is taken: five seconds of the fastest line.
 const LOW: i64 = BLOCK / 2;
 
+/// How long a block is used, milliseconds: an idle process must not come with a number that a busy one has come to again, a million
+/// later.
+const FRESH_MS: Millis = 60_000;
+
+/// From here on the counter is never below 100 for each second, epoch seconds (2020-01-01): so a database that is restored from a
+/// backup gives no number again, unless a hundred a second were used since.
+const SINCE_S: i64 = 1_577_836_800;
+
 /// Systems trace audit numbers (field 11) go from 1 to 999,999 and begin again.
 const STANS: i64 = 999_999;
 
@@ -27,8 +35,8 @@ pub struct Traces(Arc<Inner>);
 struct Inner {
     db: Db,
     acquirer: String,
-    /// Two at most: the one in use and the next.
-    blocks: Mutex<VecDeque<Range<i64>>>,
+    /// Two at most: the one in use and the next; with when each was taken.
+    blocks: Mutex<VecDeque<(Range<i64>, Millis)>>,
     /// Held by whoever takes the next block: one at a time.
     filling: tokio::sync::Mutex<()>,
 }
@@ -50,15 +58,15 @@ impl Traces {
     /// There is none left and the store gives no more.
     pub async fn next(&self, now: Millis) -> Result<Trace, Error> {
         loop {
-            let Some((number, low)) = self.0.take() else {
-                self.0.fill().await?;
+            let Some((number, low)) = self.0.take(now) else {
+                self.0.fill(now).await?;
                 continue;
             };
             if low {
                 let inner = self.0.clone();
                 tokio::spawn(async move {
                     // Whoever finds none left tries again and hears why.
-                    if let Err(error) = inner.fill().await {
+                    if let Err(error) = inner.fill(now).await {
                         tracing::warn!(
                             cause = error.cause(),
                             acquirer = inner.acquirer,
@@ -67,20 +75,23 @@ impl Traces {
                     }
                 });
             }
-            return Ok(Trace { stan: 1 + number % STANS, rrn: format!("{:012}", number % RRNS), sent_at: now });
+            return Ok(Trace { stan: 1 + number % STANS, rrn: format!("{:012}", (1 + number) % RRNS), sent_at: now });
         }
     }
 }
 
 impl Inner {
-    fn blocks(&self) -> std::sync::MutexGuard<'_, VecDeque<Range<i64>>> {
+    fn blocks(&self) -> std::sync::MutexGuard<'_, VecDeque<(Range<i64>, Millis)>> {
         self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A number, and whether it is the one at which the next block is to be taken.
-    fn take(&self) -> Option<(i64, bool)> {
+    fn take(&self, now: Millis) -> Option<(i64, bool)> {
         let mut blocks = self.blocks();
-        let block = blocks.front_mut()?;
+        while blocks.front().is_some_and(|(_, taken_at)| now - taken_at > FRESH_MS) {
+            blocks.pop_front();
+        }
+        let (block, _) = blocks.front_mut()?;
         let number = block.next()?;
         let left = block.end - block.start;
         if left == 0 {
@@ -90,22 +101,22 @@ impl Inner {
     }
 
     /// Takes a block, unless another has just done so.
-    async fn fill(&self) -> Result<(), Error> {
+    async fn fill(&self, now: Millis) -> Result<(), Error> {
         let _one_at_a_time = self.filling.lock().await;
-        let left: i64 = self.blocks().iter().map(|block| block.end - block.start).sum();
+        let left: i64 = self.blocks().iter().map(|(block, _)| block.end - block.start).sum();
         if left > LOW {
             return Ok(());
         }
         let lease = Stmt::new(
-            "INSERT INTO traces (acquirer, next) VALUES ($1, $2) \
-             ON CONFLICT (acquirer) DO UPDATE SET next = traces.next + $2 RETURNING next",
-            args![self.acquirer.as_str(), BLOCK],
+            "INSERT INTO traces (acquirer, next) VALUES ($1, CAST($3 AS BIGINT) + $2) ON CONFLICT (acquirer) DO UPDATE SET \
+             next = CASE WHEN traces.next < $3 THEN CAST($3 AS BIGINT) ELSE traces.next END + $2 RETURNING next",
+            args![self.acquirer.as_str(), BLOCK, (now / 1_000 - SINCE_S).max(0) * 100],
         );
         let Written::Applied(rows) = self.db.write(vec![lease.exactly(1)]).await? else {
             return Err(Error::internal("the store did not say which trace numbers were taken"));
         };
         let end = rows.first().ok_or_else(|| Error::internal("the store gave no trace numbers"))?.int(0)?;
-        self.blocks().push_back(end - BLOCK..end);
+        self.blocks().push_back((end - BLOCK..end, now));
         Ok(())
     }
 }
@@ -162,8 +173,8 @@ mod tests {
         let traces = Traces::new(&db, "bank");
         let first = traces.next(0).await.unwrap();
         let second = traces.next(0).await.unwrap();
-        assert_eq!((first.stan, first.rrn.as_str()), (999_999, "000000999998"));
-        assert_eq!((second.stan, second.rrn.as_str()), (1, "000000999999"));
+        assert_eq!((first.stan, first.rrn.as_str()), (999_999, "000000999999"));
+        assert_eq!((second.stan, second.rrn.as_str()), (1, "000001000000"));
     }
 
     #[tokio::test]

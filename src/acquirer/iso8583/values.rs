@@ -1,5 +1,6 @@
 //! What a message may say: the variables that a dialect's tables name, and their values for one operation.
 
+use super::dialect::Show;
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -155,6 +156,15 @@ impl Variable {
 
     pub fn has(self) -> Has {
         TABLE[self as usize].4
+    }
+
+    /// How much of it people and logs may see (PCI DSS 3.3.1, 3.4.1).
+    pub fn shown(self) -> Show {
+        match self {
+            Variable::Pan => Show::Pan,
+            Variable::Expiry | Variable::Cvc | Variable::Cavv | Variable::Cryptogram => Show::None,
+            _ => Show::All,
+        }
     }
 
     /// The words of one that is chosen by.

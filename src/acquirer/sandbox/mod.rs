@@ -199,6 +199,7 @@ impl Acquirer for Sandbox {
             follow_ms: DEADLINE_MS,
             reversal_ms: DEADLINE_MS,
             greatest_lateness_ms: 0,
+            remembers_ms: i64::MAX,
             capture: Settling::Repeat,
             refund: Settling::Repeat,
             void: Settling::Repeat,

@@ -265,7 +265,7 @@ async fn over_the_line(
 fn routed(config: &Config, gateway: &Gateway) -> Result<(), Error> {
     let fuda = || {
         let mut command = Command::new(std::env::current_exe().unwrap_or_default());
-        command.arg("--data").arg(&gateway.folder).env_remove("FUDA_DATABASE_URL");
+        command.arg("--data").arg(&gateway.folder).env_remove("FUDA_DATABASE_URL").env_remove("FUDA_ACQUIRERS");
         if let Some(url) = &config.database_url {
             command.env("FUDA_DATABASE_URL", url);
         }
@@ -275,8 +275,18 @@ fn routed(config: &Config, gateway: &Gateway) -> Result<(), Error> {
     let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).map_err(Error::internal)?;
     let merchant = listed.pointer("/merchants/0/merchant_id").and_then(serde_json::Value::as_str);
     let merchant = merchant.ok_or_else(|| Error::internal("the gateway has no merchant"))?;
-    let args =
-        ["route", "add", "--acquirer", NAME, "--terminal", "TERM0001", "--acceptor", "SHOP00000000001", "--merchant"];
+    let args = [
+        "route",
+        "add",
+        "--replace",
+        "--acquirer",
+        NAME,
+        "--terminal",
+        "TERM0001",
+        "--acceptor",
+        "SHOP00000000001",
+        "--merchant",
+    ];
     let added = fuda().args(args).arg(merchant).output().map_err(Error::internal)?;
     let why = || Error::internal(format!("no route: {}", String::from_utf8_lossy(&added.stderr).trim()));
     if added.status.success() { Ok(()) } else { Err(why()) }

@@ -85,8 +85,14 @@ struct World {
 impl World {
     /// With the usual terms, changed by `change`.
     fn new(size: usize, change: impl FnOnce(&mut Terms)) -> World {
-        let mut terms =
-            Terms { acquirer: "bank".to_owned(), connections: 1, window: 8, sign_on: true, echo_ms: Some(60_000) };
+        let mut terms = Terms {
+            acquirer: "bank".to_owned(),
+            connections: 1,
+            window: 8,
+            sign_on: true,
+            sign_off: true,
+            echo_ms: Some(60_000),
+        };
         change(&mut terms);
         let (sender, arrivals) = mpsc::unbounded_channel();
         let pipes = Arc::new(Pipes {
@@ -134,8 +140,8 @@ impl World {
         self.news.try_recv().ok()
     }
 
-    /// The next late answer that was told: field 11, field 37, whether of a reversal.
-    fn late(&mut self) -> Option<(i64, String, bool)> {
+    /// The next late answer that was told: field 11, field 37, whether of a reversal, as far as it is known.
+    fn late(&mut self) -> Option<(i64, String, Option<bool>)> {
         match self.told()? {
             News::Late(late) => Some((late.stan, late.rrn, late.reversal)),
             News::Up => panic!("nothing came up"),

@@ -22,7 +22,7 @@ async fn cut_after_the_write() {
     assert!(matches!(world.told(), Some(News::Up)));
     host.approve(&heard).await;
     world.settle().await;
-    assert_eq!(world.late(), Some((1, "000000000001".to_owned(), false)));
+    assert_eq!(world.late(), Some((1, "000000000001".to_owned(), Some(false))));
 }
 
 /// The host reads nothing: one message stands in the pipe in part, the other has not left.

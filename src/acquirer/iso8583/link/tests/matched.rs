@@ -119,12 +119,12 @@ async fn late_and_twice_and_to_nothing() {
     world.settle().await;
     let told = world.told();
     let Some(News::Late(late)) = told else { panic!("{told:?}") };
-    assert_eq!((late.stan, late.rrn.as_str(), late.reversal), (1, "000000000001", false));
+    assert_eq!((late.stan, late.rrn.as_str(), late.reversal), (1, "000000000001", Some(false)));
     assert!(matches!(late.outcome, Outcome::Approved(_)));
     // Once more: nobody's by now, but told.
     host.say(&answer).await;
     world.settle().await;
-    assert_eq!(world.late(), Some((1, "000000000001".to_owned(), false)));
+    assert_eq!(world.late(), Some((1, "000000000001".to_owned(), None)));
     // Answered twice.
     let sent = world.send(request(2, "TERM0001"));
     let heard = host.hear().await;
@@ -132,11 +132,11 @@ async fn late_and_twice_and_to_nothing() {
     host.say(&host.answer(&heard, 0)).await;
     assert!(sent.await.unwrap().is_ok());
     world.settle().await;
-    assert_eq!(world.late(), Some((2, "000000000002".to_owned(), false)));
+    assert_eq!(world.late(), Some((2, "000000000002".to_owned(), None)));
     // To nothing that this process has sent.
     host.say(&host.answer(&request(3, "TERM0001"), 51)).await;
     world.settle().await;
-    assert_eq!(world.late(), Some((3, "000000000003".to_owned(), false)));
+    assert_eq!(world.late(), Some((3, "000000000003".to_owned(), None)));
     // An answer's number is no number, or there is none: nothing to go by.
     host.say(&without(host.answer(&request(4, "TERM0001"), 0), &[11])).await;
     world.settle().await;
