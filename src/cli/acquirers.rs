@@ -28,7 +28,8 @@ pub enum AcquirerCommand {
     /// Sign on to a host, ask for an echo, verify a card, sign off, and print each message, masked
     #[command(
         after_help = "It charges nothing: a card is verified with an amount of zero. Card numbers are shown by their first six and last four \
-        digits, expiry dates not at all. Exit code 1 when something was not answered with a yes. It makes a connection of its own and needs no \
+        digits, expiry dates not at all. The verification stands in the host's record and not in ours: reconcile with the host's own \
+        file shows it. Exit code 1 when something was not answered with a yes. It makes a connection of its own and needs no \
         database; where a host takes one connection only, stop the gateway first.\n\nExamples:\n  \
         fuda acquirer check acme --acquirers acquirers.toml\n  \
         echo '4000000000001091 12/40' | fuda acquirer check acme --acquirers acquirers.toml --card-stdin --terminal 00000001 \
@@ -64,11 +65,16 @@ pub async fn acquirer(config: &Config, command: AcquirerCommand) -> Result<(), E
     let path = path.ok_or_else(|| Error::internal("name the acquirers file: --acquirers FILE or FUDA_ACQUIRERS"))?;
     let all = config::read(path)?;
     match command {
-        AcquirerCommand::List { json } => list(&all, json),
+        AcquirerCommand::List { json } => {
+            list(&all, json);
+            Ok(())
+        }
         AcquirerCommand::Check(args) => {
             let unknown = || {
                 let names: Vec<&str> = all.keys().map(String::as_str).collect();
-                Error::internal(format!("{} has no acquirer of that name, only: {}", path.display(), names.join(", ")))
+                let others =
+                    if names.is_empty() { "and no other".to_owned() } else { format!("only: {}", names.join(", ")) };
+                Error::internal(format!("{} has no acquirer of that name, {others}", path.display()))
             };
             check(all.get(&args.name).ok_or_else(unknown)?, &args).await
         }
@@ -79,21 +85,24 @@ fn mode(settings: &Settings) -> &'static str {
     if settings.live() { "live" } else { "test" }
 }
 
-fn list(all: &BTreeMap<String, Settings>, json: bool) -> Result<(), Error> {
+fn list(all: &BTreeMap<String, Settings>, json: bool) {
     if json {
         let rows = all.iter().map(|(name, one)| {
             json!({"name": name, "protocol": "iso8583", "mode": mode(one), "address": one.address, "dialect": one.dialect,
                 "tls": one.tls.is_some(), "connections": one.connections})
         });
         println!("{}", json!({"acquirers": rows.collect::<Vec<_>>()}));
-        return Ok(());
+        return;
+    }
+    if all.is_empty() {
+        println!("No acquirer: the file has no [acquirers.NAME].");
+        return;
     }
     for (name, one) in all {
         let tls = if one.tls.is_some() { "TLS" } else { "plain TCP" };
         println!("{name}  {}  {}  {tls}  {}", mode(one), one.address, one.dialect);
     }
     println!("To see whether one answers: fuda acquirer check NAME");
-    Ok(())
 }
 
 async fn check(settings: &Settings, args: &CheckArgs) -> Result<(), Error> {

@@ -31,7 +31,8 @@ use std::process::ExitCode;
     name = "fuda",
     version,
     after_help = "Examples:\n  fuda\n  fuda serve --listen 0.0.0.0:8080 --data /var/lib/fuda\n  \
-    fuda merchant add --legal-name 'アイベック株式会社' --country JP --currency JPY,USD --json\n  fuda key list\n  fuda bench"
+    fuda merchant add --legal-name 'アイベック株式会社' --country JP --currency JPY,USD --json\n  fuda key list\n  \
+    fuda acquirer check acme --acquirers acquirers.toml\n  fuda bench"
 )]
 struct Cli {
     #[command(flatten)]

@@ -106,7 +106,7 @@ pub async fn listed(engine: Engine) {
     let expected =
         [one("acme", "test", "127.0.0.1:8583", false, 1), one("north", "live", "host.bank.example:5000", true, 2)];
     assert_eq!(said, json!({"acquirers": expected}));
-    // No file, none there, one that is wrong.
+    // No file, none there, one that is wrong, one that is empty.
     let without = |file: &[&str]| {
         let args = [&["acquirer", "list"], file].concat();
         crate::operator::refused(fuda(&world.folder, world.database_url.as_deref()).args(args))
@@ -114,6 +114,15 @@ pub async fn listed(engine: Engine) {
     assert_eq!(without(&[]), "fuda: name the acquirers file: --acquirers FILE or FUDA_ACQUIRERS\n");
     let said = without(&["--acquirers", "/nowhere/acquirers.toml"]);
     assert!(said.starts_with("fuda: cannot read /nowhere/acquirers.toml: No such file"), "{said}");
+    let file = world.folder.join("acquirers.toml");
+    std::fs::write(&file, "[acquirers.acme]\nprotocol = \"iso8583\"\nmode = \"prod\"\n").unwrap();
+    let said = without(&["--acquirers", file.to_str().unwrap()]);
+    let wrong = "line 3, mode = \"prod\": unknown variant `prod`, expected `live` or `test`";
+    assert_eq!(said, format!("fuda: {}: {wrong}\n", file.display()));
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(world.acquirer(&["list"], "").1, "No acquirer: the file has no [acquirers.NAME].\n");
+    let said = world.acquirer(&["check", "acme"], "").2;
+    assert!(said.ends_with(" has no acquirer of that name, and no other\n"), "{said}");
 }
 
 /// A host that answers: each message is shown, and nothing that may not be.

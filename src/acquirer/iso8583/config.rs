@@ -133,8 +133,7 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Settings>, Error> {
 }
 
 fn parse(text: &str, folder: &Path) -> Result<BTreeMap<String, Settings>, String> {
-    // No value of this file is a secret: the parser may show the line.
-    let mut file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+    let mut file: File = super::read_toml(text)?;
     for (name, settings) in &mut file.acquirers {
         check_name(name)?;
         settings.check().map_err(|wrong| format!("acquirers.{name}.{wrong}"))?;
@@ -288,7 +287,7 @@ mod tests {
             ("mode =", "deadlines = { reversal_ms = 45001 }\nmode =", "acquirers.north.deadlines.reversal_ms"),
         ] {
             let wrong = read(&SMALLEST.replace(was, is)).unwrap_err();
-            assert!(wrong.contains(says), "{is}: {wrong}");
+            assert!(wrong.contains(says) && wrong.lines().count() == 1, "{is}: {wrong}");
         }
     }
 }

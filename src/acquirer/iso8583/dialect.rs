@@ -34,7 +34,7 @@ impl Dialect {
     /// # Errors
     /// What is wrong with the file, with the key; for the operator.
     pub fn parse(text: &str) -> Result<Dialect, String> {
-        toml::from_str(text).map_err(|error| error.to_string())
+        super::read_toml(text)
     }
 }
 

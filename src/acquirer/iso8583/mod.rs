@@ -27,7 +27,21 @@ mod tlv;
 mod traces;
 pub mod values;
 
+use serde::de::DeserializeOwned;
 use std::fmt;
+
+/// Reads a file of an acquirer's, none of whose values is a secret.
+///
+/// # Errors
+/// What is wrong, in one line, with the line of the file: `line 3, mode = "prod": unknown variant ...`.
+fn read_toml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|error| {
+        let why = error.message().replace('\n', ", ");
+        let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return why };
+        let number = before.matches('\n').count();
+        format!("line {}, {}: {why}", number + 1, text.lines().nth(number).unwrap_or_default().trim())
+    })
+}
 
 /// What is wrong with a message, for the log: the field and our own words, never a value of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
