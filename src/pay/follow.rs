@@ -56,7 +56,8 @@ pub async fn follow(app: &App, request: FollowRequest) -> Result<Answer, Error> 
             Err(code) => return Err(Error::new(code)),
         };
         match begun {
-            Begun::Intent(intent, about, sent) => {
+            Begun::Intent(begun) => {
+                let (intent, about, sent) = *begun;
                 outcome::refuse_stale(app, &intent, sent.line.abilities().follow_ms)?;
                 let answered = send(app, &intent, &about, &sent).await;
                 let flow = Flow {
@@ -140,7 +141,7 @@ async fn draft(app: &App, request: &FollowRequest, parent: &Transaction, money: 
 
 enum Begun {
     /// With what it is about, and its message.
-    Intent(Box<Transaction>, Referred, Sent),
+    Intent(Box<(Transaction, Referred, Sent)>),
     Refused(Answer),
     KeyTaken,
     /// The parent is no longer as it was read.
@@ -173,7 +174,7 @@ async fn write_intent(
     match app.db.write(writes).await? {
         Written::Applied(rows) => {
             intent.reference = rows.last().map_or(Ok(0), |row| row.int(0))?;
-            Ok(Begun::Intent(Box::new(intent), about, sent))
+            Ok(Begun::Intent(Box::new((intent, about, sent))))
         }
         Written::GuardFailed(0) if request.claim.is_some() => Ok(Begun::KeyTaken),
         Written::GuardFailed(at) => match at.checked_sub(counts).and_then(|at| verdict.refused_at(at)) {

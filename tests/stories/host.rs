@@ -1,6 +1,6 @@
 //! A bank's host in a process of its own, and a merchant whose payments go there.
 
-use crate::world::{Server, World, fuda};
+use crate::world::{World, fuda};
 use serde_json::Value;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -139,15 +139,5 @@ impl World {
         assert!(compared["matched"].as_i64().unwrap() > 0, "{compared}");
         let verified: Value = serde_json::from_str(&self.run(&["ledger", "verify", "--json"])).unwrap();
         assert_eq!(verified["fault"], Value::Null);
-    }
-}
-
-impl Server {
-    /// What follows from the acquirers file in its folder, if there is one.
-    pub fn lines(command: &mut Command, folder: &Path) {
-        let file = folder.join("acquirers.toml");
-        if file.exists() {
-            command.arg("--acquirers").arg(file);
-        }
     }
 }

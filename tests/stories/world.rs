@@ -76,7 +76,11 @@ impl Server {
         let log = std::fs::File::options().create(true).append(true).open(folder.with_extension("log")).unwrap();
         let mut command = fuda(folder, database_url);
         command.args(["serve", "--listen", "127.0.0.1:0"]).env("FUDA_LOG", "trace");
-        Server::lines(&mut command, folder);
+        // A story may have written one there.
+        let acquirers = folder.join("acquirers.toml");
+        if acquirers.exists() {
+            command.arg("--acquirers").arg(acquirers);
+        }
         settings(&mut command);
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut greeting = String::new();
