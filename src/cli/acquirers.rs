@@ -25,7 +25,7 @@ pub enum AcquirerCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Sign on to a host, ask for an echo, verify a card, sign off, and print each message, masked
+    /// Sign on to a host, ask for an echo, verify a card, and print each message, masked
     #[command(
         after_help = "It charges nothing: a card is verified with an amount of zero. Card numbers are shown by their first six and last four \
         digits, expiry dates not at all. The verification stands in the host's record and not in ours: reconcile with the host's own \

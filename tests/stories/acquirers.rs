@@ -187,21 +187,11 @@ pub async fn checked(engine: Engine) {
         48.63  Network transaction identification           <drawn>
            49  Currency code, transaction                   392
 
-    0800 sign_off
-            7  Transmission date and time                   <drawn>
-           11  Systems trace audit number                   <drawn>
-           70  Network management information code          002
-    0810 after <n> ms: yes
-            7  Transmission date and time                   <drawn>
-           11  Systems trace audit number                   <drawn>
-           39  Response code                                00
-           70  Network management information code          002
-
     It answers. Next: fuda route add --merchant ID --acquirer acme --terminal T --acceptor A
     ") }
     let (status, said, wrong) = world.checked(&["--terminal", "T1", "--acceptor", "SHOP 1", "--currency", "USD"], "");
     assert_eq!((status, wrong.as_str(), &said["ok"], &said["error"]), (0, "", &json!(true), &Value::Null));
-    assert_eq!(told(&said), ["sign_on: yes", "echo: yes", "verify: yes", "sign_off: yes"]);
+    assert_eq!(told(&said), ["sign_on: yes", "echo: yes", "verify: yes"]);
     let verify = &said["exchanges"][2];
     let fields = ["2", "14", "41", "42", "49"].map(|number| field(&verify["sent"], number).unwrap());
     assert_eq!(fields, ["400000******1091", "***", "T1", "SHOP 1", "840"]);
@@ -238,7 +228,8 @@ pub async fn a_live_one(engine: Engine) {
     let world = World::new(engine).await;
     world.speaks(GENERIC);
     let host = Host::start(&world);
-    world.acquirers_file(&[("acme", "live", &host.address)], "");
+    // It signs off where that was agreed.
+    world.acquirers_file(&[("acme", "live", &host.address)], "sign_off = true");
     let (status, said, _) = world.checked(&[], "");
     assert_eq!((status, told(&said)), (0, ["sign_on: yes", "echo: yes", "sign_off: yes"].map(str::to_owned).to_vec()));
     let (status, said, _) = world.acquirer(&["check", "acme"], "");

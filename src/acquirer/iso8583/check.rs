@@ -94,7 +94,9 @@ async fn converse(
     let mut talk = Talk { settings, language, stream, clock, random, buffer, filled: 0 };
     for kind in [Kind::SignOn, Kind::Echo, Kind::Verify, Kind::SignOff] {
         let wanted = match kind {
-            Kind::SignOn | Kind::SignOff => settings.sign_on,
+            Kind::SignOn => settings.sign_on,
+            // Hosts to which it would mean all our connections are not told so.
+            Kind::SignOff => settings.sign_off,
             Kind::Verify => subject.is_some(),
             _ => true,
         };
