@@ -66,6 +66,9 @@ pub async fn acquirer(config: &Config, command: AcquirerCommand) -> Result<(), E
     let all = config::read(path)?;
     match command {
         AcquirerCommand::List { json } => {
+            for (name, one) in &all {
+                check::read(one).map_err(|error| error.context(&format!("acquirers.{name}.dialect")))?;
+            }
             list(&all, json);
             Ok(())
         }

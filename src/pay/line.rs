@@ -49,8 +49,8 @@ pub fn choose(
     };
     let along = |route: Arc<Route>| {
         let line = line(app, caller.live, &route.acquirer, Some(route.clone()));
-        line.map(|line| steered(app, line, fault)).inspect_err(|error| {
-            tracing::error!(cause = error.cause(), route = route.id, merchant = merchant_id, "a route leads nowhere");
+        line.map(|line| steered(app, line, fault)).inspect_err(|_| {
+            tracing::error!(route = route.id, merchant = merchant_id, "a route leads nowhere");
         })
     };
     Ok(Lines { first: along(first)?, second: routes.next().and_then(|route| along(route).ok()) })
@@ -75,7 +75,8 @@ fn line(app: &App, live: bool, acquirer: &str, route: Option<Arc<Route>>) -> Res
     let found = found.filter(|found| found.live() == live);
     let mode = if live { "live" } else { "test" };
     let lost = || Error::because(Code::Err1015, format!("no {mode} acquirer {name} is set up here (--acquirers)"));
-    let acquirer = found.ok_or_else(lost)?;
+    let acquirer =
+        found.ok_or_else(lost).inspect_err(|error| tracing::error!(cause = error.cause(), "no way to a bank"))?;
     Ok(Line { acquirer: acquirer.clone(), route })
 }
 

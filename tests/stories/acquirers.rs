@@ -189,6 +189,14 @@ pub async fn checked(engine: Engine) {
 
     It answers. Next: fuda route add --merchant ID --acquirer acme --terminal T --acceptor A
     ") }
+}
+
+/// For machines, as another merchant, in another currency, with a card of the acquirer's own.
+pub async fn checked_as_asked(engine: Engine) {
+    let world = World::new(engine).await;
+    world.speaks(GENERIC);
+    let host = Host::start(&world);
+    world.acquirers_file(&[("acme", "test", &host.address)], "");
     let (status, said, wrong) = world.checked(&["--terminal", "T1", "--acceptor", "SHOP 1", "--currency", "USD"], "");
     assert_eq!((status, wrong.as_str(), &said["ok"], &said["error"]), (0, "", &json!(true), &Value::Null));
     assert_eq!(told(&said), ["sign_on: yes", "echo: yes", "verify: yes"]);
@@ -267,8 +275,7 @@ async fn host(does: fn(&Message) -> Does) -> String {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let (mut buffer, mut filled) = (vec![0; 4_096], 0);
-            loop {
-                let Ok(count @ 1..) = stream.read(&mut buffer[filled..]).await else { break };
+            while let Ok(count @ 1..) = stream.read(&mut buffer[filled..]).await {
                 filled += count;
                 let Some(framed) = language.frame.split(&buffer[..filled]).unwrap() else { continue };
                 let request = language.codec.decode(framed.message).unwrap();

@@ -119,12 +119,9 @@ pub async fn by_currency_and_mode(engine: Engine) {
     std::fs::write(world.folder.join("acquirers.toml"), all).unwrap();
     let key = take_key_out(&world);
     world.server.stop();
-    let with_key = |world: &World| {
-        Server::start_with(&world.folder, world.database_url.as_deref(), |command| {
-            command.env("FUDA_VAULT_KEY", &key);
-        })
-    };
-    world.server = with_key(&world);
+    world.server = Server::start_with(&world.folder, world.database_url.as_deref(), |command| {
+        command.env("FUDA_VAULT_KEY", &key);
+    });
     let run = |world: &World, args: &[&str]| {
         let mut command = fuda(&world.folder, world.database_url.as_deref());
         let output = command.args(args).env("FUDA_VAULT_KEY", &key).output().unwrap();

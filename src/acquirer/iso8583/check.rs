@@ -50,6 +50,14 @@ pub struct Told {
     pub error: Option<Error>,
 }
 
+/// Reads what the settings name, the dialect's file.
+///
+/// # Errors
+/// What is wrong with it, with its key.
+pub fn read(settings: &Settings) -> Result<(), Error> {
+    language(&settings.dialect, home(settings)?).map(|_| ())
+}
+
 /// What is verified: the card, and as whom.
 pub struct Subject {
     pub card: Card,

@@ -2,6 +2,7 @@
 
 use super::{Side, Span};
 use crate::acquirer::sandbox::{Record as Operation, RecordKind, Sandbox};
+use crate::card::contains_any_number;
 use crate::db::Db;
 use crate::error::Error;
 use crate::id::TransactionId;
@@ -48,6 +49,12 @@ pub async fn of_host(db: &Db, acquirer: &str, bank: &Sandbox, span: &Span) -> Re
         after = last;
         operations.extend(page.into_iter().filter_map(|one| Some((one.rrn.clone()?, one))));
     }
+    if operations.is_empty() {
+        return Err(Error::internal(
+            "these books hold nothing that came by a host: name the file of `fuda sandbox-bank` by --sandbox-bank, or the \
+             acquirer's own record by --file",
+        ));
+    }
     Ok(Record::File(named_here(db, acquirer, operations).await?))
 }
 
@@ -93,12 +100,22 @@ fn read_file(path: &Path) -> Result<HashMap<String, Operation>, Error> {
         .trim(csv::Trim::All)
         .from_path(path)
         .map_err(|error| Error::internal(format!("{}: {error}", path.display())))?;
+    let headers = reader.headers().map_err(|error| Error::internal(format!("{}: {error}", path.display())))?;
+    if let Some(missing) =
+        ["reference", "kind", "amount", "currency"].iter().find(|name| !headers.iter().any(|one| one == **name))
+    {
+        return Err(Error::internal(format!("{}: its header has no column {missing}", path.display())));
+    }
     let mut operations = HashMap::new();
     for (index, line) in reader.deserialize::<Line>().enumerate() {
         // The header is line 1. The parser's own text would quote the line.
         let number = index + 2;
         let wrong = |what: &str| Error::internal(format!("{}: {what}", place(number)));
         let line = line.map_err(|_| wrong("the columns reference, kind, amount and currency are needed"))?;
+        // It would be printed where the books differ.
+        if contains_any_number(&line.reference) {
+            return Err(wrong("the reference may be a card number"));
+        }
         let currency = Currency::parse(&line.currency).ok_or_else(|| wrong("currency is no ISO 4217 code"))?;
         let amount_minor = minor(&line.amount, currency).ok_or_else(|| wrong("amount is not in major units"))?;
         let kind = RecordKind::parse(&line.kind).ok_or_else(|| wrong("kind is not one of those that --help lists"))?;
