@@ -104,7 +104,10 @@ fn read_file(path: &Path) -> Result<HashMap<String, Operation>, Error> {
     if let Some(missing) =
         ["reference", "kind", "amount", "currency"].iter().find(|name| !headers.iter().any(|one| one == **name))
     {
-        return Err(Error::internal(format!("{}: its header has no column {missing}", path.display())));
+        return Err(Error::internal(format!(
+            "{}: no column {missing}: the columns reference, kind, amount and currency are needed",
+            path.display()
+        )));
     }
     let mut operations = HashMap::new();
     for (index, line) in reader.deserialize::<Line>().enumerate() {
