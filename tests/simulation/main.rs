@@ -29,7 +29,7 @@ use std::time::Instant;
 use world::Stores;
 
 /// How many seeds run as a test.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 2_000;
 
 fn main() {
     silence_asked_panics();
