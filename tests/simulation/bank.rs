@@ -396,6 +396,7 @@ impl Line {
             bank.on_the_way -= 1;
             // Whoever asked has given up, or died.
             if let (Err(outcome), Some((news, late))) = (sender.send(bank.act(&message)), late) {
+                bank.names.late.insert(late.stan);
                 news.try_send(News::Late(Late { outcome, ..late })).ok();
             }
         });

@@ -16,6 +16,8 @@ pub struct Names {
     by_stan: BTreeMap<i64, String>,
     /// What was paid with a card, not with an account, and what captured it.
     cards: BTreeSet<String>,
+    /// Of the messages whose answers were told to a process that no longer waited for them.
+    pub late: BTreeSet<i64>,
     /// In words.
     pub odd: Vec<String>,
 }
