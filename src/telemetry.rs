@@ -30,6 +30,7 @@ pub fn start_metrics() -> Result<PrometheusHandle, Error> {
         .and_then(PrometheusBuilder::install_recorder)
         .map_err(Error::internal)?;
     metrics::describe_counter!("fuda_transactions_total", "Transactions that ended, by kind and state");
+    metrics::describe_counter!("fuda_not_sent_total", "Messages that never left, by acquirer and why");
     metrics::describe_counter!("fuda_settled_total", "Transactions without an answer whose result is known now");
     metrics::describe_counter!("fuda_http_requests_total", "Answers, by class of status");
     metrics::describe_counter!(

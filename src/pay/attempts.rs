@@ -1,7 +1,6 @@
 //! One row for each message to an acquirer, written before it goes, with what a reversal needs to name it.
 
 use super::line::{self, Line};
-use super::outcome;
 use super::transaction::{Kind, Transaction};
 use crate::acquirer::{Acquirer, Late, Named, Operation, Outcome, Trace};
 use crate::app::App;
@@ -9,6 +8,21 @@ use crate::clock::Millis;
 use crate::db::{Db, Row, Stmt, Written, args};
 use crate::error::Error;
 use crate::id::TransactionId;
+
+/// How much longer than the acquirer's deadline an intent is left alone before the sweep takes it, milliseconds: room for
+/// the outcome's write and for clocks that differ.
+const MARGIN_MS: i64 = 2_000;
+
+/// When the sweep may take an intent that is written now.
+pub fn settle_after(app: &App, deadline_ms: u64) -> i64 {
+    app.database_now() + i64::try_from(deadline_ms).unwrap_or(i64::MAX / 4) + MARGIN_MS
+}
+
+/// An intent that waited long for its write may already be the sweep's: then nothing is sent, and the sweep ends it.
+pub fn refuse_stale(app: &App, intent: &Transaction, deadline_ms: u64) -> Result<(), Error> {
+    let late = intent.settle_after.is_some_and(|limit| settle_after(app, deadline_ms) >= limit + MARGIN_MS);
+    if late { Err(Error::internal("an intent's write took too long: nothing was sent")) } else { Ok(()) }
+}
 
 /// What was sent. The values stand in the database: never change one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,14 +230,13 @@ async fn of_row(app: &App, transaction: &Transaction, row: &Row) -> Result<Sent,
 }
 
 /// Another acquirer is asked, now that the one before is known not to have been reached. The message, durable before it goes, and
-/// the intent with its new time; `None` when the sweep has taken the intent.
+/// the intent with its new time; `None` when the sweep has taken the intent, or there is an answer to the message before.
 pub async fn elsewhere(
     app: &App,
     intent: &Transaction,
     before: &Sent,
     line: Line,
 ) -> Result<Option<(Transaction, Sent)>, Error> {
-    let settle_after = outcome::settle_after(app, line.abilities().charge_ms);
     let mut sent = match Sent::now(app, line).await {
         Ok(sent) => sent,
         Err(error) => {
@@ -231,11 +244,13 @@ pub async fn elsewhere(
             return Ok(None);
         }
     };
+    let settle_after = settle_after(app, sent.line.abilities().charge_ms);
     let sql = "UPDATE transactions SET settle_after = $2 WHERE id = $1 AND state = 1";
     let refused = Reply { answered: Answered::NotSent, response_code: None };
     let writes = vec![
         Stmt::new(sql, args![intent.id, settle_after]).exactly(1),
-        answered(intent.id, before.number, refused, sent.sent_at),
+        // One that has an answer after all was sent after all.
+        answered(intent.id, before.number, refused, sent.sent_at).exactly(1),
         next(intent.id, sent.tag(), Message::Charge, &intent.id.to_string(), sent.sent_at),
     ];
     match app.db.write(writes).await? {

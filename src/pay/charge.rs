@@ -60,7 +60,7 @@ pub async fn finish(
     intent: &Transaction,
     Way { mut sent, second }: Way,
 ) -> Result<Answer, Error> {
-    outcome::refuse_stale(app, intent, sent.line.abilities().charge_ms)?;
+    attempts::refuse_stale(app, intent, sent.line.abilities().charge_ms)?;
     let mut intent = intent.clone();
     let mut answered = instrument::send(app, request, instrument, &intent, &sent).await;
     if let (Outcome::NotSent { why }, Some(line)) = (&answered, second)
@@ -68,7 +68,7 @@ pub async fn finish(
     {
         tracing::warn!(why, transaction = %intent.id, acquirer = other.line.acquirer.name(), "the second acquirer is asked");
         (intent, sent) = (longer, other);
-        outcome::refuse_stale(app, &intent, sent.line.abilities().charge_ms)?;
+        attempts::refuse_stale(app, &intent, sent.line.abilities().charge_ms)?;
         answered = instrument::send(app, request, instrument, &intent, &sent).await;
     }
     let flow = Flow {
@@ -212,9 +212,9 @@ async fn write_intent(
     let sealed = instrument.means.card().map(|card| app.vault.seal(&bound, &card.pan)).transpose()?;
     let mut sent = None;
     if intent.state == State::Pending {
-        // The issuer's answer took its time; the bank's begins now.
-        intent.settle_after = Some(outcome::settle_after(app, line.abilities().charge_ms));
         sent = Some(Sent::now(app, line.clone()).await?);
+        // The issuer's answer took its time; the bank's begins now.
+        intent.settle_after = Some(attempts::settle_after(app, line.abilities().charge_ms));
     }
     let mut writes = Vec::with_capacity(4);
     if let Some(claim) = &request.claim {

@@ -58,7 +58,7 @@ pub async fn follow(app: &App, request: FollowRequest) -> Result<Answer, Error> 
         match begun {
             Begun::Intent(begun) => {
                 let (intent, about, sent) = *begun;
-                outcome::refuse_stale(app, &intent, sent.line.abilities().follow_ms)?;
+                attempts::refuse_stale(app, &intent, sent.line.abilities().follow_ms)?;
                 let answered = send(app, &intent, &about, &sent).await;
                 let flow = Flow {
                     app,
@@ -158,7 +158,7 @@ async fn write_intent(
 ) -> Result<Begun, Error> {
     let about = Referred::to(app, parent).await?;
     let sent = Sent::now(app, along(app, request, &about)).await?;
-    intent.settle_after = Some(outcome::settle_after(app, sent.line.abilities().follow_ms));
+    intent.settle_after = Some(attempts::settle_after(app, sent.line.abilities().follow_ms));
     let mut writes = Vec::with_capacity(6);
     if let Some(claim) = &request.claim {
         writes.push(claim.insert(intent.id, app.clock.now()));

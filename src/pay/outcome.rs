@@ -16,23 +16,8 @@ use crate::id::{EventId, TransactionId};
 use crate::jobs::{self, Kind as JobKind};
 use crate::webhook::{self, News};
 
-/// How much longer than the acquirer's deadline an intent is left alone before the sweep takes it, milliseconds: room for
-/// the outcome's write and for clocks that differ.
-const MARGIN_MS: i64 = 2_000;
-
 /// When a hold that the bank would not let go at its end is tried again, milliseconds.
 const LAPSE_AGAIN_MS: i64 = 6 * 60 * 60 * 1000;
-
-/// When the sweep may take an intent that is written now.
-pub fn settle_after(app: &App, deadline_ms: u64) -> i64 {
-    app.database_now() + i64::try_from(deadline_ms).unwrap_or(i64::MAX / 4) + MARGIN_MS
-}
-
-/// An intent that waited long for its write may already be the sweep's: then nothing is sent, and the sweep ends it.
-pub fn refuse_stale(app: &App, intent: &Transaction, deadline_ms: u64) -> Result<(), Error> {
-    let late = intent.settle_after.is_some_and(|limit| settle_after(app, deadline_ms) >= limit + MARGIN_MS);
-    if late { Err(Error::internal("an intent's write took too long: nothing was sent")) } else { Ok(()) }
-}
 
 /// An intent whose message went out, and who waits for its end.
 pub struct Flow<'a> {

@@ -225,8 +225,8 @@ async fn go_on(
     let Some(instrument) = instrument(app, found, came.agreement).await? else {
         return give_up(app, found, Unpaid::TokenGone, request_id, End::default()).await;
     };
-    let settle_after = outcome::settle_after(app, first.abilities().charge_ms);
     let sent = Sent::now(app, first).await?;
+    let settle_after = attempts::settle_after(app, sent.line.abilities().charge_ms);
     let mut intent = apply(&with_result(found, came.proof), Event::Resumed { settle_after })
         .map_err(|_| Error::internal("a charge does not wait"))?;
     let subscription = begins(app, &mut intent).await?;

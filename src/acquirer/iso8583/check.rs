@@ -4,11 +4,11 @@
 use super::bank::{dialler, home, language};
 use super::config::Settings;
 use super::frame::LIMIT;
+use super::kind::Kind;
 use super::link::Language;
 use super::mask;
 use super::message::Message;
 use super::operation::{Spoken, managing};
-use super::speech::Kind;
 use super::values::Scratch;
 use crate::acceptor::Acceptor;
 use crate::acquirer::{Ask, Funding, Named, Operation, Outcome, Trace};

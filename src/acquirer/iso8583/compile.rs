@@ -2,8 +2,8 @@
 
 use super::codec::Codec;
 use super::dialect::{Dialect, Show};
+use super::kind::{KINDS, Kind};
 use super::message::{Message, Mti};
-use super::speech::{KINDS, Kind};
 use super::template::{Field, Source, Template, Text};
 use super::values::{Has, Variable, Weight};
 use std::collections::BTreeMap;

@@ -2,12 +2,12 @@
 //! a pause that grows.
 
 use super::frame::{LIMIT, Tpdu};
+use super::kind::Kind;
 use super::link::{Language, Shared};
 use super::mask;
 use super::message::Message;
 use super::operation::managing;
 use super::pending::{BATCH, NotAnswered};
-use super::speech::Kind;
 use super::values::Scratch;
 use crate::acquirer::{Approval, Outcome};
 use crate::clock::Millis;

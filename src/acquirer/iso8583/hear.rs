@@ -1,7 +1,8 @@
 //! What a host hears: the way back from a message to what is asked, by the same tables.
 
+use super::kind::{KINDS, Kind};
 use super::message::Message;
-use super::speech::{KINDS, Kind, Speech};
+use super::speech::Speech;
 use super::values::{INITIATORS, Values, Variable};
 use crate::acquirer::{Authentication, Initiator, Reason, StoredCredential};
 use crate::card::{Cryptogram, Cvc, Expiry, Pan};

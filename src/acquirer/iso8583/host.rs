@@ -4,10 +4,10 @@
 use super::bank::language;
 use super::frame::{LIMIT, Tpdu};
 use super::hear::Heard;
+use super::kind::Kind;
 use super::link::Language;
 use super::message::Message;
 use super::operation::Home;
-use super::speech::Kind;
 use super::values::Variable;
 use crate::acceptor::Acceptor;
 use crate::acquirer::sandbox::Sandbox;

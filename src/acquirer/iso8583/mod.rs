@@ -14,6 +14,7 @@ mod field;
 pub mod frame;
 pub mod hear;
 pub mod host;
+pub mod kind;
 pub mod link;
 pub mod mask;
 pub mod message;

@@ -1,6 +1,7 @@
 //! The values of a message, from an operation.
 
-use super::speech::{Kind, Speech};
+use super::kind::Kind;
+use super::speech::Speech;
 use super::values::{INITIATORS, Pen, Scratch, Values, Variable};
 use crate::acquirer::{Ask, Asked, Follow, Funding, Named, Operation, Original, Reversal, StoredCredential, Trace};
 use crate::card::{Expiry, Pan};

@@ -1,8 +1,8 @@
 //! The requests of a link that have no answer yet: whose answer is this? And for each connection what it has still to send.
 //! No I/O and no waiting in here: the link holds it behind a lock.
 
+use super::kind::Kind;
 use super::message::{Message, Mti};
-use super::speech::Kind;
 use crate::clock::Millis;
 use std::collections::{HashMap, VecDeque};
 use tokio::sync::oneshot;
