@@ -77,7 +77,12 @@ pub async fn write(db: &Db, table: &Table, change: &Change<'_>) -> Result<i64, E
         deed.insert(change.now),
     ]);
     match changed.await? {
-        Written::GuardFailed(_) => Err(Error::internal("another import ended meanwhile, and its table is in force")),
+        Written::GuardFailed(_) => {
+            // Written after the other had looked for what was left behind.
+            let own = Stmt::new("DELETE FROM bin_ranges WHERE generation = $1", args![generation]);
+            applied(db.write(vec![own]).await?)?;
+            Err(Error::internal("another import ended meanwhile, and its table is in force"))
+        }
         written => applied(written).map(|_| generation),
     }
 }

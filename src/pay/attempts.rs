@@ -264,11 +264,12 @@ pub async fn elsewhere(
     }
 }
 
-/// What came back. An answer that is known is not forgotten for silence: it may have come late, and been written first.
+/// What came back. An answer that is known is not forgotten for silence: it may have come late, and been written first. Of two
+/// answers to one message, which no host should give, an approval stands: there may be money behind it.
 pub fn answered(id: TransactionId, number: i64, reply: Reply, now: Millis) -> Stmt {
     Stmt::new(
         "UPDATE attempts SET result = $3, response_code = $4, answered_at = $5 \
-         WHERE transaction_id = $1 AND number = $2 AND (result IS NULL OR result = 3)",
+         WHERE transaction_id = $1 AND number = $2 AND (result IS NULL OR result = 3 OR result = 2 AND CAST($3 AS BIGINT) = 1)",
         args![id, number, reply.answered as i64, reply.response_code, now],
     )
 }

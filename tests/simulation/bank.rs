@@ -396,7 +396,7 @@ impl Line {
             bank.on_the_way -= 1;
             // Whoever asked has given up, or died.
             if let (Err(outcome), Some((news, late))) = (sender.send(bank.act(&message)), late) {
-                bank.names.late.insert(late.stan);
+                bank.names.told_late(late.stan, matches!(outcome, Outcome::Approved(_)));
                 news.try_send(News::Late(Late { outcome, ..late })).ok();
             }
         });

@@ -51,7 +51,7 @@ pub async fn all(world: &World) -> Result<u64, String> {
                  ELSE t.created_at END";
     let hasty = db.rows(hasty, vec![SETTLE_MS.into()]).await.map_err(|error| format!("{error:?}"))?;
     // Where the answer came unasked the flow had given up by itself: its line was cut, or its time was over.
-    let late = world.bank.lock().unwrap().names.late.clone();
+    let late = world.bank.lock().unwrap().names.late();
     let hasty = hasty.iter().filter(|row| !late.contains(&row.int(0).unwrap())).count();
     if hasty > 0 {
         return Err(format!("{hasty} intents were given up while their flows were alive and in time"));

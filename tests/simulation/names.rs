@@ -16,8 +16,8 @@ pub struct Names {
     by_stan: BTreeMap<i64, String>,
     /// What was paid with a card, not with an account, and what captured it.
     cards: BTreeSet<String>,
-    /// Of the messages whose answers were told to a process that no longer waited for them.
-    pub late: BTreeSet<i64>,
+    /// Of the messages whose answers were told to a process that no longer waited for them; whether one approved.
+    late: BTreeMap<i64, bool>,
     /// In words.
     pub odd: Vec<String>,
 }
@@ -54,6 +54,20 @@ impl Names {
                 }
             }
         }
+    }
+
+    pub fn told_late(&mut self, stan: i64, approved: bool) {
+        *self.late.entry(stan).or_default() |= approved;
+    }
+
+    pub fn late(&self) -> BTreeSet<i64> {
+        self.late.keys().copied().collect()
+    }
+
+    /// What was asked for, whose approval was told late.
+    pub fn approved_late(&self) -> BTreeSet<String> {
+        let approved = self.late.iter().filter(|(_, approved)| **approved);
+        approved.filter_map(|(stan, _)| self.by_stan.get(stan)).cloned().collect()
     }
 
     /// One message has one name for ever, and no two have the same.

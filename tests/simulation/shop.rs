@@ -139,7 +139,7 @@ pub async fn check(world: &World, db: &Db, all: &[Transaction]) -> Result<(), St
     }
     // The answer to a charge that was reversed, or to what follows one and had been declined.
     let again = "SELECT t.id FROM transactions t JOIN attempts a ON a.transaction_id = t.id WHERE a.result = 1 \
-                 AND (t.parent_id IS NULL AND a.number = 1 AND t.state = 5 OR t.parent_id IS NOT NULL AND EXISTS \
+                 AND (t.parent_id IS NULL AND a.operation = 1 AND t.state = 5 OR t.parent_id IS NOT NULL AND EXISTS \
                  (SELECT 1 FROM attempts b WHERE b.transaction_id = t.id AND b.result = 2))";
     let again = db.rows(again, vec![]).await.map_err(|error| format!("{error:?}"))?;
     let again: BTreeSet<Vec<u8>> = again.iter().map(|row| row.bytes(0).unwrap().to_vec()).collect();
@@ -148,12 +148,14 @@ pub async fn check(world: &World, db: &Db, all: &[Transaction]) -> Result<(), St
                   GROUP BY event_id HAVING COUNT(*) = 2";
     let unmade = db.rows(unmade, vec![]).await.map_err(|error| format!("{error:?}"))?;
     let unmade: BTreeSet<Vec<u8>> = unmade.iter().map(|row| row.bytes(0).unwrap().to_vec()).collect();
+    let late = world.bank.lock().unwrap().names.approved_late();
     let ears = world.ears.lock().unwrap();
     for one in all {
         let events = of.get(&one.id).map_or(&[][..], Vec::as_slice);
         let wanted = usize::from(one.state != State::NotSent);
         // Only what was given up and then approved by the bank all the same is told twice.
-        let twice = again.contains(one.id.as_bytes().as_slice()) && one.state != State::Declined;
+        let again = again.contains(one.id.as_bytes().as_slice()) || late.contains(&one.id.to_string());
+        let twice = again && one.state != State::Declined;
         if events.len() != wanted && !(twice && events.len() == 2) {
             return Err(format!("{} events for {one:?}", events.len()));
         }
