@@ -2,14 +2,15 @@
 
 use super::store::Store;
 use super::{reconcile, serve::make_app};
-use crate::acquirer::Acquirers;
 use crate::acquirer::sandbox::Sandbox;
+use crate::acquirer::{Acquirers, Trace};
 use crate::app::App;
 use crate::clock::timestamp;
 use crate::config::Config;
 use crate::error::Error;
 use crate::id::TransactionId;
 use crate::ledger::{self, chain};
+use crate::pay::attempts;
 use crate::pay::books::{self, Checked};
 use crate::pay::recover::{self, Verdict};
 use crate::pay::store;
@@ -114,19 +115,29 @@ pub async fn asking_app(config: &Config, store: Store) -> Result<App, Error> {
 async fn list(store: &Store, json: bool) -> Result<(), Error> {
     let now = store.db.now().await?;
     let found = store::unresolved(&store.db, now, LISTED).await?;
+    let mut rows = Vec::new();
+    for one in &found {
+        let asked = attempts::asked(&store.db, one.id).await?;
+        if json {
+            rows.push(row(one, asked, now));
+            continue;
+        }
+        let (id, kind, state) = (one.id, one.kind.name(), one.state.name());
+        let (amount, currency) = (one.money.major(), one.money.currency.code());
+        let at = match asked {
+            Some((acquirer, Some(Trace { stan, rrn, .. }))) => format!("  {acquirer} (STAN {stan:06}, RRN {rrn})"),
+            Some((acquirer, None)) => format!("  {acquirer}"),
+            None => String::new(),
+        };
+        let age = (now - one.id.made_at()) / 1000;
+        println!("{id}  {kind}  {state}  {amount} {currency}  {}{at}  {age} s old", one.merchant_id);
+    }
     if json {
-        let rows: Vec<_> = found.iter().map(|one| row(one, now)).collect();
         println!("{}", serde_json::json!({ "transactions": rows }));
         return Ok(());
     }
     if found.is_empty() {
         println!("Every transaction has a known result.");
-    }
-    for one in &found {
-        let (id, kind, state) = (one.id, one.kind.name(), one.state.name());
-        let (amount, currency) = (one.money.major(), one.money.currency.code());
-        let age = (now - one.id.made_at()) / 1000;
-        println!("{id}  {kind}  {state}  {amount} {currency}  {}  {age} s old", one.merchant_id);
     }
     if !found.is_empty() {
         println!("Recovery goes on by itself. What the bank will never answer: fuda transactions resolve ID --as …");
@@ -134,8 +145,11 @@ async fn list(store: &Store, json: bool) -> Result<(), Error> {
     Ok(())
 }
 
-fn row(one: &Transaction, now: i64) -> serde_json::Value {
+fn row(one: &Transaction, asked: Option<(String, Option<Trace>)>, now: i64) -> serde_json::Value {
+    let (acquirer, trace) = asked.unzip();
+    let trace = trace.flatten();
     serde_json::json!({
+        "acquirer": acquirer, "stan": trace.as_ref().map(|trace| trace.stan), "rrn": trace.map(|trace| trace.rrn),
         "id": one.id, "ref": one.reference, "merchant_id": one.merchant_id, "is_live": one.caller.live,
         "transaction_type": one.kind.name(), "state": one.state.name(), "amount": one.money,
         "currency": one.money.currency.code(), "parent_id": one.parent, "timestamp": timestamp(one.created_at),

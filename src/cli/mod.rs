@@ -91,7 +91,23 @@ enum Command {
     },
 }
 
+/// As a shell counts a program that wrote to a pipe nobody reads any more (SIGPIPE).
+const PIPE_CLOSED: i32 = 128 + 13;
+
+/// `fuda key list | head -1` is no fault: the end comes without a word.
+fn end_with_the_reader() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let text = info.payload_as_str().unwrap_or_default();
+        if text.starts_with("failed printing to std") && text.contains("Broken pipe") {
+            std::process::exit(PIPE_CLOSED);
+        }
+        usual(info);
+    }));
+}
+
 pub fn main() -> ExitCode {
+    end_with_the_reader();
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -244,10 +244,12 @@ async fn here(db: &Db, one: &Transaction, span: &Span) -> Result<Option<Side>, E
     if !one.state.succeeded() {
         return Ok(None);
     }
-    match &span.acquirer {
-        Some(name) if !attempts::went_to(db, one.id, name).await? => Ok(None),
-        _ => side_of(db, one).await,
+    if let Some(name) = &span.acquirer
+        && attempts::asked(db, one.id).await?.is_none_or(|(acquirer, _)| acquirer != *name)
+    {
+        return Ok(None);
     }
+    side_of(db, one).await
 }
 
 async fn find_here(db: &Db, reference: &str, span: &Span) -> Result<Option<Transaction>, Error> {

@@ -218,12 +218,13 @@ async fn look(app: &App, transaction: &Transaction, message: Message) -> Result<
     app.db.rows(sql, args![transaction.id, message as i64]).await
 }
 
+fn trace(stan: Option<i64>, rrn: Option<&str>, sent_at: Millis) -> Option<Trace> {
+    stan.zip(rrn).map(|(stan, rrn)| Trace { stan, rrn: rrn.to_owned(), sent_at })
+}
+
 async fn of_row(app: &App, transaction: &Transaction, row: &Row) -> Result<Sent, Error> {
     let sent_at = row.int(3)?;
-    let trace = match (row.opt_int(4)?, row.opt_text(5)?) {
-        (Some(stan), Some(rrn)) => Some(Trace { stan, rrn: rrn.to_owned(), sent_at }),
-        _ => None,
-    };
+    let trace = trace(row.opt_int(4)?, row.opt_text(5)?, sent_at);
     let line = line::of_attempt(app, transaction.caller.live, row.text(1)?, row.opt_int(2)?).await?;
     let approved = row.opt_int(7)? == Some(Answered::Approved as i64);
     Ok(Sent { number: row.int(0)?, line, sent_at, trace, approved })
@@ -303,12 +304,13 @@ pub async fn called(db: &Db, acquirer: &str, rrn: &str) -> Result<Option<Transac
     Ok(rows.first().map(|row| row.bytes(0)).transpose()?.and_then(TransactionId::from_bytes))
 }
 
-/// Whether the last acquirer that may have been reached for it is this one.
-pub async fn went_to(db: &Db, id: TransactionId, acquirer: &str) -> Result<bool, Error> {
-    let sql = "SELECT acquirer FROM attempts WHERE transaction_id = $1 AND (result IS NULL OR result <> 4) \
-               ORDER BY number DESC LIMIT 1";
+/// The acquirer that was asked for it, and by which trace: the first that may have been reached.
+pub async fn asked(db: &Db, id: TransactionId) -> Result<Option<(String, Option<Trace>)>, Error> {
+    let sql = "SELECT acquirer, stan, rrn, sent_at FROM attempts WHERE transaction_id = $1 \
+               AND (result IS NULL OR result <> 4) ORDER BY number LIMIT 1";
     let rows = db.rows(sql, args![id]).await?;
-    rows.first().map_or(Ok(false), |row| Ok(row.text(0)? == acquirer))
+    let read = |row: &Row| Ok((row.text(0)?.to_owned(), trace(row.opt_int(1)?, row.opt_text(2)?, row.int(3)?)));
+    rows.first().map(read).transpose()
 }
 
 /// One message to the bank and its answer: no transaction is open, no lock is held. Silence past the deadline is unknown,
@@ -329,7 +331,8 @@ pub struct Attempt {
     pub message: Option<Message>,
     pub acquirer: String,
     pub reference: String,
-    pub stan: Option<i64>,
+    /// Where its acquirer goes by such.
+    pub trace: Option<Trace>,
     pub sent_at: Millis,
     pub answered: Option<Answered>,
     pub response_code: Option<i64>,
@@ -338,7 +341,7 @@ pub struct Attempt {
 
 /// All messages of a transaction in order; at most 200, the first ones of a host that was gone for weeks.
 pub async fn of_transaction(app: &App, id: TransactionId) -> Result<Vec<Attempt>, Error> {
-    let sql = "SELECT operation, acquirer, reference, sent_at, result, response_code, answered_at, stan FROM attempts \
+    let sql = "SELECT operation, acquirer, reference, sent_at, result, response_code, answered_at, stan, rrn FROM attempts \
                WHERE transaction_id = $1 ORDER BY number LIMIT 200";
     let read = |row: &Row| {
         let (operation, result) = (row.int(0)?, row.opt_int(4)?);
@@ -346,7 +349,7 @@ pub async fn of_transaction(app: &App, id: TransactionId) -> Result<Vec<Attempt>
             message: MESSAGES.into_iter().find(|message| *message as i64 == operation),
             acquirer: row.text(1)?.to_owned(),
             reference: row.text(2)?.to_owned(),
-            stan: row.opt_int(7)?,
+            trace: trace(row.opt_int(7)?, row.opt_text(8)?, row.int(3)?),
             sent_at: row.int(3)?,
             answered: ANSWERS.into_iter().find(|answer| Some(*answer as i64) == result),
             response_code: row.opt_int(5)?,

@@ -234,12 +234,18 @@ fn sent(lines: &mut Lines, attempt: &Attempt) {
         None => ("A message", "電文"),
     };
     let (acquirer, reference) = (&attempt.acquirer, &attempt.reference);
-    let trace = |word: &str| attempt.stan.map(|stan| format!("{word}{stan:06}")).unwrap_or_default();
+    let trace = |stan: &str, rrn: &str| match &attempt.trace {
+        Some(trace) => format!("{stan}{:06}{rrn}{}", trace.stan, trace.rrn),
+        None => String::new(),
+    };
     lines.add(
         attempt.sent_at,
         "sent",
-        format!("{en} went to acquirer {acquirer} under reference {reference}{}.", trace(", trace number ")),
-        format!("{ja}をアクワイアラ {acquirer} へ送信（参照番号 {reference}{}）。", trace("、トレース番号 ")),
+        format!(
+            "{en} went to acquirer {acquirer} under reference {reference}{}.",
+            trace(", trace number ", ", retrieval reference number ")
+        ),
+        format!("{ja}をアクワイアラ {acquirer} へ送信（参照番号 {reference}{}）。", trace("、トレース番号 ", "、RRN ")),
     );
     let Some(answered) = attempt.answered else { return };
     let at = attempt.answered_at.unwrap_or(attempt.sent_at);

@@ -110,6 +110,7 @@ fn all() -> Vec<(&'static str, Story)> {
         operator::an_older_schema_goes_on,
         operator::old_cards_are_erased,
         operator::live_keys,
+        operator::nobody_reads_on,
         operator::keys_come_and_go,
         operator::logs_for_machines,
         bins::imported_and_looked_up,

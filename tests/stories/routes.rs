@@ -158,7 +158,7 @@ pub async fn that_cannot_be(engine: Engine) {
 
 /// Without --live a route is for what the merchant's keys are for.
 pub async fn of_a_mode(engine: Engine) {
-    let mut world = World::new(engine).await;
+    let mut world = World::durable(engine).await;
     assert_eq!(world.server.stop(), Some(0));
     let key = take_key_out(&world);
     let run = |words: &[&str]| -> Value {
@@ -170,16 +170,13 @@ pub async fn of_a_mode(engine: Engine) {
     let mode = |merchant: &str, more: &[&str]| run(&words(merchant, "acme", more))["route"]["is_live"].clone();
     let tests = world.keys.merchant.as_str();
     assert_eq!((mode(tests, &[]), mode(tests, &["--live"])), (json!(false), json!(true)));
-    // On PostgreSQL the test cluster runs with fsync off, where no live key is made.
-    if engine == Engine::Sqlite {
-        let words = ["merchant", "add", "--legal-name", "Live K.K.", "--country", "JP", "--currency", "JPY", "--live"];
-        let made = run(&words);
-        let (live, entity) = (made["merchant_id"].as_str().unwrap(), made["entity_id"].as_str().unwrap());
-        assert_eq!(mode(live, &[]), true);
-        // With keys of both kinds it must be said.
-        run(&["key", "new", "--entity", entity]);
-        assert_eq!((mode(live, &[]), mode(live, &["--replace", "--live"])), (json!(false), json!(true)));
-    }
+    let words = ["merchant", "add", "--legal-name", "Live K.K.", "--country", "JP", "--currency", "JPY", "--live"];
+    let made = run(&words);
+    let (live, entity) = (made["merchant_id"].as_str().unwrap(), made["entity_id"].as_str().unwrap());
+    assert_eq!(mode(live, &[]), true);
+    // With keys of both kinds it must be said.
+    run(&["key", "new", "--entity", entity]);
+    assert_eq!((mode(live, &[]), mode(live, &["--replace", "--live"])), (json!(false), json!(true)));
 }
 
 /// With an acquirers file the name must be in it, and of the route's mode.

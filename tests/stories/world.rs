@@ -17,6 +17,11 @@ pub fn postgres() -> Option<String> {
     std::env::var("FUDA_TEST_POSTGRES").ok().filter(|url| !url.is_empty())
 }
 
+/// One that loses nothing, for live money. Without a cluster for it the other is taken for such.
+fn durable_postgres() -> Option<String> {
+    std::env::var("FUDA_TEST_DURABLE_POSTGRES").ok().filter(|url| !url.is_empty()).or_else(postgres)
+}
+
 pub struct World {
     pub folder: PathBuf,
     pub database_url: Option<String>,
@@ -135,6 +140,15 @@ pub fn fuda(folder: &std::path::Path, database_url: Option<&str>) -> Command {
 
 impl World {
     pub async fn new(engine: Engine) -> World {
+        World::on(engine, postgres()).await
+    }
+
+    /// Where live keys can be made.
+    pub async fn durable(engine: Engine) -> World {
+        World::on(engine, durable_postgres()).await
+    }
+
+    async fn on(engine: Engine, postgres: Option<String>) -> World {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("fuda_test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(format!("{name}_{engine:?}"));
@@ -142,7 +156,7 @@ impl World {
         std::fs::remove_dir_all(&folder).ok();
         let database_url = match engine {
             Engine::Sqlite => None,
-            Engine::Postgres => Some(create_database(&postgres().unwrap(), &name).await),
+            Engine::Postgres => Some(create_database(&postgres.unwrap(), &name).await),
         };
         let server = Server::start(&folder, database_url.as_deref());
         let word = |label: &str| {

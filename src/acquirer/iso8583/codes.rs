@@ -2,6 +2,9 @@
 
 use crate::response_codes::{self, OutcomeClass};
 
+/// What a host says that does not say why.
+const DO_NOT_HONOUR: i64 = 5;
+
 /// A dialect's `[response_codes]`.
 #[derive(Debug)]
 pub struct Codes {
@@ -28,7 +31,13 @@ impl Codes {
         if named.is_empty() && !plain {
             return Err("response_codes: without any, no answer would mean anything".into());
         }
-        Ok(Codes { named, plain })
+        let codes = Codes { named, plain };
+        let mut meant = codes.named.iter().map(|row| row.1).chain(codes.read("00"));
+        let approves = |code| response_codes::find(code).is_some_and(|row| row.outcome == OutcomeClass::Approved);
+        if !meant.any(approves) {
+            return Err("response_codes: none of them is an approval".into());
+        }
+        Ok(codes)
     }
 
     /// All that are named.
@@ -45,8 +54,15 @@ impl Codes {
         digits.then(|| text.parse().ok()).flatten().filter(|code| response_codes::find(*code).is_some())
     }
 
-    /// What a host says for a code: itself, or else the first name by its letters. `None` where there is no way to say it.
+    /// What a host says for a code, and for a decline without a name of its own: do not honour. `None` where there is no way
+    /// to say it.
     pub fn say(&self, code: i64) -> Option<String> {
+        let declined = response_codes::find(code).is_some_and(|row| row.outcome == OutcomeClass::Declined);
+        self.name(code).or_else(|| declined.then(|| self.name(DO_NOT_HONOUR)).flatten())
+    }
+
+    /// Itself, or else the first name by its letters.
+    fn name(&self, code: i64) -> Option<String> {
         let plain = format!("{code:02}");
         if self.read(&plain) == Some(code) {
             return Some(plain);
@@ -94,6 +110,8 @@ mod tests {
             ("N7 = -1", true, "response_codes.N7: not a number of the table of response codes"),
             ("N7 = \"835\"", true, "response_codes.N7: not a number of the table of response codes"),
             ("", false, "response_codes: without any, no answer would mean anything"),
+            ("\"116\" = 51", false, "response_codes: none of them is an approval"),
+            ("\"00\" = 5", true, "response_codes: none of them is an approval"),
         ] {
             assert_eq!(codes(text, plain).map(|_| ()), Err(wrong.to_owned()));
         }

@@ -193,7 +193,11 @@ impl Speech {
                 answer.set(*field, value);
             }
         }
-        answer.set(RESPONSE_CODE, self.codes.say(code)?.as_bytes());
+        let Some(text) = self.codes.say(code) else {
+            tracing::warn!(code, "the dialect cannot say this response code: the request stays without an answer");
+            return None;
+        };
+        answer.set(RESPONSE_CODE, text.as_bytes());
         let mut add = |field: u8, tag: &str, value: Option<&str>| {
             if let Some(value) = value.filter(|value| !value.is_empty()) {
                 match self.codec.fits(field, tag, value.as_bytes()) {
