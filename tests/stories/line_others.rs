@@ -128,6 +128,11 @@ pub async fn reversed_until_it_is_heard(engine: Engine) {
     while world.texts(sent).await.len() < 3 {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    let list: Value = serde_json::from_str(&world.run(&["transactions", "--unresolved", "--json"])).unwrap();
+    let named = "SELECT stan || ' ' || rrn FROM attempts WHERE operation = 1 AND acquirer = 'sim'";
+    let one = &list["transactions"][0];
+    let name = format!("{} {}", one["stan"], one["rrn"].as_str().unwrap());
+    assert_eq!((&one["id"], &one["acquirer"], world.texts(named).await), (&json!(id), &json!("sim"), vec![name]));
     world.server.kill();
     world.restart();
     // On PostgreSQL the dead process's lease has to end first.
