@@ -16,6 +16,8 @@ pub fn start_logs(json: bool) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
+        // Where nobody reads the log any more there is nobody to tell.
+        .log_internal_errors(false)
         .with_ansi(colours);
     let started = if json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
     if started.is_err() {

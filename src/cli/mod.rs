@@ -99,7 +99,7 @@ fn end_with_the_reader() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         let text = info.payload_as_str().unwrap_or_default();
-        if text.starts_with("failed printing to std") && text.contains("Broken pipe") {
+        if text.starts_with("failed printing to stdout") && text.contains("Broken pipe") {
             std::process::exit(PIPE_CLOSED);
         }
         usual(info);
@@ -107,8 +107,10 @@ fn end_with_the_reader() {
 }
 
 pub fn main() -> ExitCode {
-    end_with_the_reader();
     let cli = Cli::parse();
+    if !matches!(cli.command, None | Some(Command::Serve(_) | Command::SandboxBank(_))) {
+        end_with_the_reader();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

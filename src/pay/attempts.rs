@@ -172,7 +172,7 @@ pub fn next(id: TransactionId, tag: Tag<'_>, message: Message, reference: &str, 
 /// when the one before was not reached; of what follows a charge the first, since later ones repeat it.
 pub async fn sent(app: &App, transaction: &Transaction) -> Result<Sent, Error> {
     let message = Message::of(transaction.kind, transaction.is_charge());
-    let found = look(app, transaction, message).await?;
+    let found = look(app, transaction, message, 0).await?;
     let rows = if transaction.is_charge() { found.last() } else { found.first() };
     let row = rows.ok_or_else(|| Error::internal("a transaction was sent without an attempt"))?;
     of_row(app, transaction, row).await
@@ -193,9 +193,11 @@ impl Again {
 }
 
 /// The same message once more: by what names the first that may have reached its acquirer. The first of its kind goes along the
-/// line of what it is about, by a name of its own.
+/// line of what it is about, by a name of its own. So does a reversal behind one that was answered: a host says its first answer to
+/// a repeat again, and that answer may be older than what is to be undone.
 pub async fn again(app: &App, about: &Transaction, line: &Line, message: Message) -> Result<Again, Error> {
-    let found = look(app, about, message).await?;
+    let answered = if message == Message::Reversal { last_answered(app, about, message).await? } else { 0 };
+    let found = look(app, about, message, answered).await?;
     match found.first().filter(|row| !matches!(row.opt_int(7), Ok(Some(NOT_SENT)))) {
         Some(first) => {
             let tries = u32::try_from(first.int(6)?).unwrap_or(u32::MAX);
@@ -208,14 +210,21 @@ pub async fn again(app: &App, about: &Transaction, line: &Line, message: Message
 /// As rows have it: [`Answered::NotSent`].
 const NOT_SENT: i64 = Answered::NotSent as i64;
 
-/// The first message of its kind that may have reached the acquirer, and the last of all, with how many of the kind may have.
-async fn look(app: &App, transaction: &Transaction, message: Message) -> Result<Vec<Row>, Error> {
+async fn last_answered(app: &App, transaction: &Transaction, message: Message) -> Result<i64, Error> {
+    let sql = "SELECT COALESCE(MAX(number), 0) FROM attempts WHERE transaction_id = $1 AND operation = $2 AND result IN (1, 2)";
+    let rows = app.db.rows(sql, args![transaction.id, message as i64]).await?;
+    rows.first().map_or(Ok(0), |row| row.int(0))
+}
+
+/// Of those behind the number `after`: the first message of its kind that may have reached the acquirer, and the last of all, with
+/// how many of the kind may have.
+async fn look(app: &App, transaction: &Transaction, message: Message, after: i64) -> Result<Vec<Row>, Error> {
     let sql = "SELECT a.number, a.acquirer, a.route_id, a.sent_at, a.stan, a.rrn, k.tries, a.result FROM attempts AS a JOIN ( \
                SELECT MIN(CASE WHEN result = 4 THEN NULL ELSE number END) AS first, MAX(number) AS last, \
                SUM(CASE WHEN result = 4 THEN 0 ELSE 1 END) AS tries \
-               FROM attempts WHERE transaction_id = $1 AND operation = $2) AS k ON a.number IN (k.first, k.last) \
+               FROM attempts WHERE transaction_id = $1 AND operation = $2 AND number > $3) AS k ON a.number IN (k.first, k.last) \
                WHERE a.transaction_id = $1 ORDER BY a.number";
-    app.db.rows(sql, args![transaction.id, message as i64]).await
+    app.db.rows(sql, args![transaction.id, message as i64, after]).await
 }
 
 fn trace(stan: Option<i64>, rrn: Option<&str>, sent_at: Millis) -> Option<Trace> {
@@ -273,6 +282,12 @@ pub fn answered(id: TransactionId, number: i64, reply: Reply, now: Millis) -> St
          WHERE transaction_id = $1 AND number = $2 AND (result IS NULL OR result = 3 OR result = 2 AND CAST($3 AS BIGINT) = 1)",
         args![id, number, reply.answered as i64, reply.response_code, now],
     )
+}
+
+/// A guard: this message of a charge has no approval, also not one that has just come.
+pub fn not_approved(id: TransactionId, number: i64) -> Stmt {
+    let sql = "SELECT 1 FROM attempts WHERE transaction_id = $1 AND number = $2 AND (result IS NULL OR result <> 1)";
+    Stmt::new(sql, args![id, number]).exactly(1)
 }
 
 /// Whose message a late answer is about: transaction, number, and what was sent. Of repeats under one trace the last one without

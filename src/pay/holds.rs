@@ -79,6 +79,13 @@ pub async fn release(app: &App, job: &Job) -> Result<(), Error> {
     let remainder = hold.money.checked_sub(capture.money).unwrap_or(Money::zero(hold.money.currency));
     let reference = format!("{}-l", capture.id);
     let again = attempts::again(app, &capture, &about.sent.line, Message::Release).await?;
+    // Hosts forget a message's name after a while, and would let go of as much once more.
+    let forgotten = app.clock.now().saturating_sub(again.sent.sent_at) > about.sent.line.abilities().remembers_ms;
+    if again.tries > 0 && forgotten {
+        tracing::error!(transaction = %capture.id, "a release stays without an answer: the hold's remainder lapses at the bank");
+        app.db.write(vec![job.done()]).await?;
+        return Ok(());
+    }
     let attempt = again.row(capture.id, Message::Release, &reference, app.clock.now());
     let Written::Applied(rows) = app.db.write(vec![job.still_held(), attempt]).await? else { return Ok(()) };
     let number = rows.last().map_or(Ok(0), |row| row.int(0))?;

@@ -102,12 +102,17 @@ async fn heard(app: &App, acquirer: &str, late: &Late) -> Result<(), Error> {
     }
     tracing::info!(transaction = %id, acquirer, stan = late.stan, state = found.state.name(), "a late answer");
     // A charge that is known to stand is undone by a reversal that is sent from now on, not by an earlier one's answer.
-    let stands = found.is_charge() && attempts::sent(app, &found).await?.approved;
+    let sent = attempts::sent(app, &found).await?;
+    let stands = found.is_charge() && sent.approved;
     if found.state == State::Unknown
         && !stands
         && let Some(event) = settles(&found, message, late.outcome.clone())
     {
         let (state, mut writes) = ending(app, &found, event).await?;
+        if found.is_charge() {
+            // Behind the transaction's own row: whoever writes an approval has to wait for that one.
+            writes.insert(1, attempts::not_approved(id, sent.number));
+        }
         writes.push(jobs::remove(Kind::Recover, id));
         writes.push(attempts::answered(id, number, reply, app.clock.now()));
         if let Written::Applied(_) = app.db.write(writes).await? {

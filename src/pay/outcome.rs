@@ -272,12 +272,16 @@ pub async fn late_answer(
                 continue;
             }
         };
-        let mut writes = vec![attempts::answered(id, number, reply, app.clock.now())];
         // A reversal's approval says that nothing stands.
         let stands = reply.answered == Answered::Approved && (charges || !found.is_charge());
-        if stands && matches!(found.state, State::Reversed | State::Declined) {
-            writes.extend(reopen(app, &found));
-        }
+        let mut writes = if stands && matches!(found.state, State::Reversed | State::Declined) {
+            reopen(app, &found)
+        } else {
+            // As it was read: what ends at this moment has to be looked at once more.
+            let sql = "SELECT 1 FROM transactions WHERE id = $1 AND state = $2 {for_share}";
+            vec![Stmt::new(sql, args![id, found.state as i64]).exactly(1)]
+        };
+        writes.push(attempts::answered(id, number, reply, app.clock.now()));
         match app.db.write(writes).await {
             Ok(Written::Applied(_)) => {
                 return store::reread(&app.db, id).await?.ok_or_else(|| Error::internal("a transaction is gone"));

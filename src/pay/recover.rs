@@ -12,6 +12,7 @@ use super::{envelope, idempotency, outcome, store};
 use crate::acquirer::{Abilities, Follow, Operation, Outcome, Reversal, Settling};
 use crate::app::App;
 use crate::audit::Deed;
+use crate::clock::Millis;
 use crate::db::{Db, Row, Stmt, Written, args};
 use crate::directory::Merchant;
 use crate::error::Error;
@@ -31,6 +32,9 @@ const MISFIT_MS: i64 = 60 * 60 * 1000;
 /// What says that this message could not be worked on, not what became of the first one: error, re-enter, format error, and
 /// hosts that are out of order. The first answer of an idempotent host is none of them for long: it is asked again.
 pub const MALFUNCTIONS: [i64; 7] = [6, 19, 30, 91, 92, 96, 99];
+
+/// Where a guard on the charge's approval stands in the write that ends it: behind the job's and the transaction's own.
+const APPROVAL: usize = 2;
 
 /// The response code of what an operator settles as not done: "no action taken".
 const NO_ACTION: i64 = 20;
@@ -139,16 +143,18 @@ impl Case<'_> {
     async fn reverse(&self) -> Result<(), Error> {
         let about = Referred::to(self.app, self.found).await?;
         let reference = format!("{}-r", self.found.id);
-        let too_late = self.too_late_to_act();
         let again = attempts::again(self.app, self.found, &self.sent.line, Message::Reversal).await?;
+        // A repeat gets the answer that was given to the first of its name.
+        let too_late = self.too_late_to_act(again.sent.sent_at);
         let reversal = Reversal { named: again.sent.named(again.tries), original: about.original() };
         let asked = self.ask(&again, Message::Reversal, &reference, Operation::Reverse(reversal)).await?;
         let Some((number, reply, _)) = asked else { return Ok(()) };
         let undone = match (reply.answered, reply.response_code) {
             (Answered::Approved, _) | (Answered::Declined, Some(79)) => true,
-            // An approval that came late stands: a host that does not find it is not believed.
-            (Answered::Declined, Some(25)) if self.sent.approved => {
-                tracing::error!(transaction = %self.found.id, "the bank approved it late and does not find it: look there");
+            // An approval that came late stands: a host that does not find it is not believed. Nor may it take what has no card
+            // any more, since that was erased when it was reversed the first time.
+            (Answered::Declined, _) if self.sent.approved => {
+                tracing::error!(transaction = %self.found.id, "the bank approved it late and does not undo it: look there");
                 false
             }
             (Answered::Declined, Some(25)) => too_late,
@@ -190,8 +196,8 @@ impl Case<'_> {
     async fn inquire(&self, sent_once: bool) -> Result<(), Error> {
         let reference = self.found.id.to_string();
         let operation = Operation::Inquire { reference: &reference };
-        let too_late = self.too_late_to_act();
         let again = Again { sent: Sent::now(self.app, self.sent.line.clone()).await?, tries: 0 };
+        let too_late = self.too_late_to_act(again.sent.sent_at);
         let asked = self.ask(&again, Message::Inquiry, &reference, operation).await?;
         let Some((number, reply, outcome)) = asked else { return Ok(()) };
         match outcome {
@@ -206,13 +212,12 @@ impl Case<'_> {
         }
     }
 
-    /// Whether the host can no longer act on the first message, however late it is. To be asked before the host is: its
-    /// answer takes its time too.
-    fn too_late_to_act(&self) -> bool {
+    /// Whether the host could no longer act on the first message, however late it is, when it was asked.
+    fn too_late_to_act(&self, asked_at: Millis) -> bool {
         let abilities = self.sent.line.abilities();
         let deadline_ms = i64::try_from(abilities.longest_ms()).unwrap_or(i64::MAX / 4);
         // Not since it began: what waited for its cardholder was sent up to half an hour later.
-        self.app.clock.now() - self.sent.sent_at >= deadline_ms + abilities.greatest_lateness_ms
+        asked_at - self.sent.sent_at >= deadline_ms + abilities.greatest_lateness_ms
     }
 
     /// The message's row, durable before it goes, and the answer. `None` when another worker has the job by now.
@@ -239,6 +244,11 @@ impl Case<'_> {
         let (state, rows) = ending(self.app, self.found, event).await?;
         writes.extend(rows);
         writes.push(attempt);
+        let undone = self.found.is_charge() && !self.sent.approved;
+        if undone {
+            // Behind the transaction's own row: whoever writes an approval has to wait for that one.
+            writes.insert(APPROVAL, attempts::not_approved(self.found.id, self.sent.number));
+        }
         match self.app.db.write(writes).await? {
             Written::Applied(_) => {
                 tracing::info!(transaction = %self.found.id, state = state.name(), "settled");
@@ -248,6 +258,10 @@ impl Case<'_> {
             // Somebody else has ended it: another worker, or an operator.
             Written::GuardFailed(0 | 1) => {
                 outcome::late_answer(self.app, self.found.id, (number, false), reply).await.map(|_| ())
+            }
+            Written::GuardFailed(APPROVAL) if undone => {
+                tracing::warn!(transaction = %self.found.id, "its approval came while it was being undone: it is undone once more");
+                self.postpone(number, reply).await
             }
             Written::GuardFailed(_) => {
                 tracing::error!(transaction = %self.found.id, "what the bank did does not fit its parent: look at both");

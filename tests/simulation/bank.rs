@@ -64,7 +64,8 @@ impl Op {
 enum Message {
     Charge { kind: Kind, reference: String, amount: i64 },
     Follow { kind: Kind, reference: String, original: String, amount: i64 },
-    Reverse { original: String },
+    /// The trace number is the reversal's own.
+    Reverse { original: String, stan: Option<i64> },
     Inquire { reference: String },
 }
 
@@ -89,7 +90,10 @@ impl Message {
             Operation::Refund(one) => follow(Kind::Refund, one),
             Operation::Void(one) => follow(Kind::Void, one),
             Operation::Release(one) => follow(Kind::Release, one),
-            Operation::Reverse(one) => Message::Reverse { original: one.original.reference.to_owned() },
+            Operation::Reverse(one) => {
+                let stan = one.named.map(|named| named.trace.stan);
+                Message::Reverse { original: one.original.reference.to_owned(), stan }
+            }
             Operation::Inquire { reference } => Message::Inquire { reference: (*reference).to_owned() },
         }
     }
@@ -97,6 +101,8 @@ impl Message {
 
 pub struct Bank {
     pub ops: BTreeMap<String, Op>,
+    /// What was said to reversals, by their trace numbers.
+    reversals: BTreeMap<i64, Outcome>,
     /// What no gateway should send, in words.
     pub odd: Vec<String>,
     /// How often a charge was sent, by its reference; what the line repeats by itself is not counted.
@@ -124,6 +130,7 @@ impl Bank {
         };
         Bank {
             ops: BTreeMap::new(),
+            reversals: BTreeMap::new(),
             odd: Vec::new(),
             sent: BTreeMap::new(),
             on_the_way: 0,
@@ -165,7 +172,17 @@ impl Bank {
         match message {
             Message::Charge { kind, reference, amount } => self.charge(*kind, reference, *amount),
             Message::Follow { kind, reference, original, amount } => self.follow(*kind, reference, original, *amount),
-            Message::Reverse { original } => self.reverse(original),
+            Message::Reverse { original, stan: None } => self.reverse(original),
+            // A host that goes by trace numbers says its first answer to a repeat, whatever has happened since.
+            Message::Reverse { original, stan: Some(stan) } => match self.reversals.get(stan) {
+                Some(said) => said.clone(),
+                None => {
+                    let said = self.reverse(original);
+                    self.names.reversals_answered.insert(*stan);
+                    self.reversals.insert(*stan, said.clone());
+                    said
+                }
+            },
             Message::Inquire { reference } => match self.ops.get(reference) {
                 Some(op) => answer(op),
                 None => Outcome::Declined { response_code: 25 },

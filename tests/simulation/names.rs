@@ -18,6 +18,8 @@ pub struct Names {
     cards: BTreeSet<String>,
     /// Of the messages whose answers were told to a process that no longer waited for them; whether one approved.
     late: BTreeMap<i64, bool>,
+    /// Of the reversals on which a host has acted.
+    pub reversals_answered: BTreeSet<i64>,
     /// In words.
     pub odd: Vec<String>,
 }
@@ -44,6 +46,12 @@ impl Names {
             }
             Operation::Reverse(one) => {
                 let reference = format!("{}-r", one.original.reference);
+                // Behind one that was answered goes a new one; until then it is the same.
+                let now = name(at, one.named.map(|named| named.trace));
+                let answered = |before: &Name| before.1.is_some_and(|(stan, _)| self.reversals_answered.contains(&stan));
+                if self.by_reference.get(&reference).is_some_and(|before| *before != now && answered(before)) {
+                    self.by_reference.remove(&reference);
+                }
                 let repeats = self.by_reference.contains_key(&reference);
                 self.sent(at, &reference, one.named, repeats);
                 self.about(at, &one.original);

@@ -12,7 +12,7 @@ use super::operation::{Home, Spoken};
 use super::pending::NotAnswered;
 use super::speech::Speech;
 use super::traces::Traces;
-use super::values::Scratch;
+use super::values::{Scratch, Variable};
 use crate::acquirer::{Abilities, Acquirer, BoxFuture, News, Operation, Outcome, Trace};
 use crate::clock::{Clock, Millis};
 use crate::db::Db;
@@ -101,18 +101,21 @@ impl Bank {
         let said = {
             let mut scratch = Scratch::default();
             match speech.spoken(&operation, home, &mut scratch) {
-                Ok(Spoken { kind, tries, values }) => speech.say(kind, tries, &values).map(|message| (kind, message)),
+                Ok(Spoken { kind, tries, values }) => {
+                    let rrn = values.get(Variable::Rrn).map(str::to_owned);
+                    speech.say(kind, tries, &values).map(|message| (kind, message, rrn))
+                }
                 Err(why) => return Outcome::NotSent { why },
             }
         };
-        let (kind, message) = match said {
+        let (kind, message, rrn) = match said {
             Ok(said) => said,
             Err(wrong) => {
                 tracing::error!(acquirer = self.name, %wrong, "a message cannot be made");
                 return Outcome::NotSent { why: "the message cannot be said in the acquirer's dialect" };
             }
         };
-        match self.link.send(kind, message).await {
+        match self.link.send(kind, message, rrn).await {
             Ok(answer) => speech.outcome(kind, &answer),
             Err(NotAnswered::NotSent { why }) => Outcome::NotSent { why },
             Err(NotAnswered::Unknown { why }) => Outcome::Unknown { why },

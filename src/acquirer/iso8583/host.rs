@@ -181,7 +181,12 @@ impl Host {
     async fn asked(&self, heard: &Heard<'_>) -> Outcome {
         let declined = |response_code| Outcome::Declined { response_code };
         let (Some(reference), Some(money)) = (self.name(heard), heard.money()) else { return declined(FORMAT_ERROR) };
-        let original = self.original(heard).unwrap_or_default();
+        let original = match self.original(heard) {
+            Some(original) => original,
+            // "Not found" would be said of what stands.
+            None if heard.kind.follows() => return declined(FORMAT_ERROR),
+            None => String::new(),
+        };
         let original = Original::known_as(&original, money);
         let (trace, acceptor) = (trace(heard), acceptor(heard));
         let named = Some(Named { trace: &trace, acceptor: &acceptor, tries: heard.tries });

@@ -119,16 +119,16 @@ impl Link {
     }
 
     /// Sends a request and waits for its answer: as long as the caller does. One that is dropped before has given up; its answer
-    /// becomes [`News::Late`].
+    /// becomes [`News::Late`], by the name under which the store has it.
     ///
     /// # Errors
     /// [`NotAnswered::NotSent`] at once when it cannot go at once; [`NotAnswered::Unknown`] when the connection breaks.
-    pub async fn send(&self, kind: Kind, message: Message) -> Answer {
-        let (request, frame) = self.shared.write(kind, &message)?;
+    pub async fn send(&self, kind: Kind, message: Message, rrn: Option<String>) -> Answer {
+        let (request, frame) = self.shared.write(kind, &message, rrn.clone())?;
         // It names a card; the frame is zeroed as soon as it is on its way.
         drop(message);
         let (lane, entry, answer) = self.shared.book().enter(request, frame)?;
-        self.shared.wait(kind, lane, (entry, answer)).await
+        self.shared.wait((kind, rrn), lane, (entry, answer)).await
     }
 
     pub fn language(&self) -> &Language {
@@ -155,9 +155,9 @@ impl Shared {
 
     /// Sends one of the link's own messages over this connection.
     pub async fn exchange(&self, lane: usize, kind: Kind, message: &Message) -> Answer {
-        let (request, frame) = self.write(kind, message)?;
+        let (request, frame) = self.write(kind, message, None)?;
         let entered = self.book().enter_on(lane, request, frame)?;
-        self.wait(kind, lane, entered).await
+        self.wait((kind, None), lane, entered).await
     }
 
     /// Answers a request of the host's.
@@ -170,13 +170,18 @@ impl Shared {
         Ok(())
     }
 
-    fn write(&self, kind: Kind, message: &Message) -> Result<(Request, Zeroizing<Vec<u8>>), NotAnswered> {
+    fn write(
+        &self,
+        kind: Kind,
+        message: &Message,
+        rrn: Option<String>,
+    ) -> Result<(Request, Zeroizing<Vec<u8>>), NotAnswered> {
         let frame = self.frame(None, message).map_err(|wrong| {
             tracing::error!(acquirer = self.terms.acquirer, mti = %message.mti(), %wrong, "a message cannot be written");
             NotAnswered::NotSent { why: "the message cannot be written in the acquirer's dialect" }
         })?;
         let key = Key::of(message).ok_or(NotAnswered::NotSent { why: "the message has no trace number" })?;
-        Ok((Request { kind, key }, frame))
+        Ok((Request { kind, key, rrn }, frame))
     }
 
     fn frame(&self, tpdu: Option<Tpdu>, message: &Message) -> Result<Zeroizing<Vec<u8>>, Wrong> {
@@ -189,10 +194,15 @@ impl Shared {
         Ok(frame)
     }
 
-    async fn wait(&self, kind: Kind, lane: usize, (entry, answer): (Entry, oneshot::Receiver<Answer>)) -> Answer {
+    async fn wait(
+        &self,
+        (kind, rrn): (Kind, Option<String>),
+        lane: usize,
+        (entry, answer): (Entry, oneshot::Receiver<Answer>),
+    ) -> Answer {
         self.work[lane].notify_one();
         self.gauges.in_flight.increment(1);
-        let mut ticket = Ticket { shared: self, kind, entry, answer, answered: false };
+        let mut ticket = Ticket { shared: self, kind, rrn, entry, answer, answered: false };
         let answer = (&mut ticket.answer).await;
         ticket.answered = true;
         // The book ends no entry without an answer.
@@ -225,14 +235,18 @@ impl Shared {
             if request.is_some() { "an answer after its caller had gone" } else { "an answer to no known request" };
         tracing::warn!(acquirer, late_ms, message = line, "{what}");
         self.gauges.late.increment(1);
-        // Of a verification that nobody remembers, no code says more than of a payment.
-        let kind = request.map_or(Kind::Purchase, |request| request.kind);
         let answer = Key::of(message);
         let stan = answer.as_ref().map(|key| i64::from(key.stan));
-        let rrn = request.and_then(|request| request.key.rrn.clone()).or(answer.and_then(|key| key.rrn));
+        let sent = request.and_then(|request| request.rrn.clone().or(request.key.rrn.clone()));
+        let rrn = sent.or(answer.and_then(|key| key.rrn));
         // Network management tells nothing about money.
         if let (Some(stan), Some(rrn), false) = (stan, rrn, message.mti().class() == b'8') {
-            let outcome = self.language.speech.outcome(kind, message);
+            let speech = &self.language.speech;
+            let outcome = match request {
+                Some(request) => speech.late_outcome(request.kind, message),
+                // Of a verification that nobody remembers, no code says more than of a payment.
+                None => speech.outcome(Kind::Purchase, message),
+            };
             let reversal = request.map(|request| request.kind == Kind::Reverse);
             self.tell(News::Late(Late { stan, rrn, reversal, outcome }));
         }
@@ -301,6 +315,7 @@ impl Gauges {
 struct Ticket<'a> {
     shared: &'a Shared,
     kind: Kind,
+    rrn: Option<String>,
     entry: Entry,
     answer: oneshot::Receiver<Answer>,
     answered: bool,
@@ -316,7 +331,7 @@ impl Drop for Ticket<'_> {
         }
         // The answer was there, and the caller went without looking.
         if let Ok(Ok(message)) = self.answer.try_recv() {
-            let request = Key::of(&message).map(|key| Request { kind: self.kind, key });
+            let request = Key::of(&message).map(|key| Request { kind: self.kind, key, rrn: self.rrn.take() });
             self.shared.late(request.as_ref(), 0, &message);
         }
     }

@@ -77,6 +77,8 @@ impl Key {
 pub struct Request {
     pub kind: Kind,
     pub key: Key,
+    /// By which the store knows it, whether or not it stands in the message.
+    pub rrn: Option<String>,
 }
 
 /// Which fields of a request stand in its answer as they were. What a host fills in by itself cannot tell whose answer it is.
@@ -330,7 +332,7 @@ mod tests {
 
     fn request(stan: u32) -> Request {
         let mti = Mti::parse(b"0200").unwrap();
-        Request { kind: Kind::Purchase, key: Key { mti, stan, terminal: None, time: None, rrn: None } }
+        Request { kind: Kind::Purchase, key: Key { mti, stan, terminal: None, time: None, rrn: None }, rrn: None }
     }
 
     fn answer(stan: u32) -> Key {

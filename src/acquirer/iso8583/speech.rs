@@ -10,6 +10,7 @@ use super::message::Message;
 use super::template::Template;
 use super::values::Values;
 use crate::acquirer::{Approval, Outcome, Settling};
+use crate::response_codes::{self, OutcomeClass};
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -178,6 +179,18 @@ impl Speech {
         let approval =
             Approval { response_code, auth_code: said(answer.text(AUTH_CODE)), network_transaction_id: said(network) };
         Outcome::from_response(kind == Kind::Verify, approval)
+    }
+
+    /// The same of an answer that came too late: a charge that was approved for a part stands, and has to be undone like a whole one.
+    pub fn late_outcome(&self, kind: Kind, answer: &Message) -> Outcome {
+        let code = answer.text(RESPONSE_CODE).and_then(|text| self.codes.read(text));
+        let part = |code: &i64| response_codes::find(*code).is_some_and(|row| row.outcome == OutcomeClass::Reverse);
+        match code.filter(part) {
+            Some(response_code) if kind.charges() => {
+                Outcome::Approved(Approval { response_code, auth_code: None, network_transaction_id: None })
+            }
+            _ => self.outcome(kind, answer),
+        }
     }
 
     /// A host's answer to `request`; `None` where it stays silent: it does not know the result, or has no way to say it.

@@ -47,7 +47,12 @@ pub async fn of_host(db: &Db, acquirer: &str, bank: &Sandbox, span: &Span) -> Re
     let (mut operations, mut after) = (HashMap::new(), 0);
     while let (page, Some(last)) = bank.records(after, span.from, span.to).await? {
         after = last;
-        operations.extend(page.into_iter().filter_map(|one| Some((one.rrn.clone()?, one))));
+        for one in page {
+            let Some(rrn) = one.rrn.clone() else { continue };
+            // Twice under one number: the second is found by its own name, and nothing here goes by that.
+            let name = if operations.contains_key(&rrn) { one.reference.clone() } else { rrn };
+            operations.insert(name, one);
+        }
     }
     if operations.is_empty() {
         return Err(Error::internal(
@@ -58,19 +63,20 @@ pub async fn of_host(db: &Db, acquirer: &str, bank: &Sandbox, span: &Span) -> Re
     Ok(Record::File(named_here(db, acquirer, operations).await?))
 }
 
-/// By our own ids; what nothing of ours goes by keeps the acquirer's name, and is missing here.
+/// By our own ids; what nothing of ours goes by keeps the acquirer's name, and is missing here. So does what is booked twice.
 async fn named_here(
     db: &Db,
     acquirer: &str,
     operations: HashMap<String, Operation>,
 ) -> Result<HashMap<String, Operation>, Error> {
     let mut named = HashMap::with_capacity(operations.len());
-    for (reference, operation) in operations {
-        let id = match TransactionId::parse(&reference) {
+    for (reference, operation) in &operations {
+        let id = match TransactionId::parse(reference) {
             Some(_) => None,
-            None => attempts::called(db, acquirer, &reference).await?,
+            None => attempts::called(db, acquirer, reference).await?,
         };
-        named.insert(id.map_or(reference, |id| id.to_string()), operation);
+        let ours = id.map(|id| id.to_string()).filter(|id| !named.contains_key(id) && !operations.contains_key(id));
+        named.insert(ours.unwrap_or_else(|| reference.clone()), operation.clone());
     }
     Ok(named)
 }

@@ -133,7 +133,7 @@ impl World {
     /// A request on its way, in a task of its own.
     fn send(&self, message: Message) -> tokio::task::JoinHandle<Answer> {
         let link = self.link.clone();
-        tokio::spawn(async move { link.send(Kind::Purchase, message).await })
+        tokio::spawn(async move { link.send(Kind::Purchase, message, None).await })
     }
 
     fn told(&mut self) -> Option<News> {

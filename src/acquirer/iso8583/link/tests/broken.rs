@@ -14,7 +14,7 @@ async fn cut_after_the_write() {
     assert_eq!(world.clock.now(), cut, "it is known at once");
     // Nothing goes while the line is down, and nobody waits for that.
     assert!(!world.link.up());
-    assert!(is_not_sent(&world.link.send(Kind::Purchase, request(2, "TERM0001")).await));
+    assert!(is_not_sent(&world.link.send(Kind::Purchase, request(2, "TERM0001"), None).await));
     // The host answers on the next connection.
     let mut host = world.host().await;
     assert!(world.clock.now() - cut <= 110, "{}", world.clock.now() - cut);

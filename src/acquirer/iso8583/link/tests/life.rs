@@ -9,7 +9,7 @@ async fn a_host_that_never_signs_on() {
     for _ in 0..3 {
         let mut host = world.arrival().await;
         assert_eq!(host.hear().await.text(70), Some("001"));
-        assert!(is_not_sent(&world.link.send(Kind::Purchase, request(1, "TERM0001")).await));
+        assert!(is_not_sent(&world.link.send(Kind::Purchase, request(1, "TERM0001"), None).await));
         hosts.push(host);
     }
     // Each was left after ten seconds.
@@ -106,7 +106,7 @@ async fn a_stop_lets_what_is_in_flight_end() {
     let link = world.link.clone();
     let stopped = tokio::spawn(async move { link.stop().await });
     world.settle().await;
-    assert!(is_not_sent(&world.link.send(Kind::Purchase, request(2, "TERM0001")).await));
+    assert!(is_not_sent(&world.link.send(Kind::Purchase, request(2, "TERM0001"), None).await));
     world.clock.sleep(5_000).await;
     assert!(!stopped.is_finished());
     host.approve(&heard).await;
@@ -162,7 +162,7 @@ async fn what_cannot_be_written_is_not_sent() {
     let too_long = with(request(1, "TERM0001"), 4, "1234567890123");
     let unnamed = without(request(1, "TERM0001"), &[11]);
     for message in [unknown_field, too_long, unnamed] {
-        assert!(is_not_sent(&world.link.send(Kind::Purchase, message).await));
+        assert!(is_not_sent(&world.link.send(Kind::Purchase, message, None).await));
     }
     let sent = world.send(request(2, "TERM0001"));
     let heard = host.hear().await;

@@ -41,7 +41,7 @@ async fn one_trace_number_at_two_terminals_and_two_times() {
         heard.push(host.hear().await);
     }
     // What nothing tells from the first one does not go beside it.
-    assert!(is_not_sent(&world.link.send(Kind::Purchase, request(1, "TERM0001")).await));
+    assert!(is_not_sent(&world.link.send(Kind::Purchase, request(1, "TERM0001"), None).await));
     for at in [2, 0, 3, 1] {
         host.approve(&heard[at]).await;
     }
@@ -111,7 +111,7 @@ async fn late_and_twice_and_to_nothing() {
     let mut host = world.host().await;
     assert!(matches!(world.told(), Some(News::Up)));
     // The caller has gone. The host leaves out field 37: the request is remembered.
-    let waited = world.clock.within(3_000, world.link.send(Kind::Purchase, request(1, "TERM0001"))).await;
+    let waited = world.clock.within(3_000, world.link.send(Kind::Purchase, request(1, "TERM0001"), None)).await;
     assert!(waited.is_none());
     let heard = host.hear().await;
     let answer = host.answer(&heard, 0);
@@ -175,7 +175,7 @@ async fn a_thousand_in_flight() {
     for _ in 0..1_000 {
         heard.push(host.hear().await);
     }
-    assert!(is_not_sent(&world.link.send(Kind::Purchase, request(1_001, "TERM0001")).await));
+    assert!(is_not_sent(&world.link.send(Kind::Purchase, request(1_001, "TERM0001"), None).await));
     // What waits goes together: by 64 KiB.
     let bytes: usize = 1_000 * 130;
     let writes = world.pipes.writes.load(Ordering::SeqCst) - before;
@@ -198,7 +198,7 @@ async fn a_full_window_and_who_leaves_it() {
     let second = world.send(request(2, "TERM0001"));
     world.settle().await;
     let began = world.clock.now();
-    assert!(is_not_sent(&world.link.send(Kind::Purchase, request(3, "TERM0001")).await));
+    assert!(is_not_sent(&world.link.send(Kind::Purchase, request(3, "TERM0001"), None).await));
     assert_eq!(world.clock.now(), began);
     // One gives up, one is answered: two places.
     first.abort();
