@@ -62,11 +62,25 @@ impl Op {
 /// A message on the wire: it does not need its sender any more.
 #[derive(Clone, Debug)]
 enum Message {
-    Charge { kind: Kind, reference: String, amount: i64 },
-    Follow { kind: Kind, reference: String, original: String, amount: i64 },
+    Charge {
+        kind: Kind,
+        reference: String,
+        amount: i64,
+    },
+    Follow {
+        kind: Kind,
+        reference: String,
+        original: String,
+        amount: i64,
+    },
     /// The trace number is the reversal's own.
-    Reverse { original: String, stan: Option<i64> },
-    Inquire { reference: String },
+    Reverse {
+        original: String,
+        stan: Option<i64>,
+    },
+    Inquire {
+        reference: String,
+    },
 }
 
 impl Message {

@@ -48,7 +48,8 @@ impl Names {
                 let reference = format!("{}-r", one.original.reference);
                 // Behind one that was answered goes a new one; until then it is the same.
                 let now = name(at, one.named.map(|named| named.trace));
-                let answered = |before: &Name| before.1.is_some_and(|(stan, _)| self.reversals_answered.contains(&stan));
+                let answered =
+                    |before: &Name| before.1.is_some_and(|(stan, _)| self.reversals_answered.contains(&stan));
                 if self.by_reference.get(&reference).is_some_and(|before| *before != now && answered(before)) {
                     self.by_reference.remove(&reference);
                 }

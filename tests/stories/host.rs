@@ -60,6 +60,21 @@ impl Host {
         self.child.wait().ok();
     }
 
+    /// SIGSTOP: its connections stand, and nobody reads.
+    pub fn hang(&mut self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub fn goes_on(&mut self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
     pub fn back(&mut self) {
         self.child = spawn(&self.again, &self.log);
         self.wait();

@@ -1,9 +1,11 @@
 //! Payments that go over a line to a bank's host: the sandbox's own, behind ISO 8583.
 
+use crate::browser::Browser;
 use crate::charge::seed_request;
 use crate::follow::{code, id_of, wait_for};
 use crate::host::{GENERIC, ODD};
 use crate::renewals::{begin, cycles};
+use crate::threeds::{self, CHALLENGED, through};
 use crate::world::{Engine, World, answer};
 use serde_json::{Value, json};
 
@@ -118,6 +120,32 @@ pub async fn stored_and_explained(engine: Engine) {
         let found = bytes.windows(16).any(|window| window == b"4000000000001091");
         assert!(!found, "a card number in {}", file.display());
     }
+}
+
+/// The host hears who asked, and how the cardholder was authenticated: its answers to this card depend on both.
+pub async fn the_host_hears_who_asked(engine: Engine) {
+    let mut world = World::new(engine).await;
+    let _host = world.with_host(GENERIC, "");
+    let plain = world.post("payment", &world.card_charge(CHALLENGED)).await;
+    assert!(said(&plain).starts_with("201 ERR1009 65"), "{}", plain.1);
+    let (status, redirect) = world.post("paymentv2", &threeds::charge(&world, CHALLENGED)).await;
+    assert_eq!(status, 200, "{redirect}");
+    let back = through(&Browser::new(), redirect["redirect_url"].as_str().unwrap(), "123456").await.location.unwrap();
+    assert!(back.starts_with("https://shop.example/paid"), "{back}");
+    let status = world.get(&format!("transaction/status/{}", id_of(&redirect))).await.1;
+    assert_eq!((&status["success"], &status["payment_details"]["three_d_secure"]["eci"]), (&json!(true), &json!("05")));
+    // The merchant charges what was stored; the cardholder is asked again.
+    let card = world.card_charge(CHALLENGED)["card"].clone();
+    let (status, stored) = world.post("tokens", &json!({"merchant_id": world.keys.merchant, "card": card})).await;
+    assert_eq!(status, 201, "{stored}");
+    let mut charge = world.token_charge(stored["token"]["id"].as_str().unwrap());
+    let asked = world.post("payment", &charge).await;
+    assert!(said(&asked).starts_with("201 ERR1009 65"), "{}", asked.1);
+    charge["payment_method"]["initiator"] = json!("merchant");
+    charge["payment_method"]["reason"] = json!("recurring");
+    let renewed = world.post("payment", &charge).await;
+    assert_eq!(code(&renewed), (201, "INFO0000"), "{}", renewed.1);
+    world.books_agree("acme");
 }
 
 /// No answer: the charge is reversed.

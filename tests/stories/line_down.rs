@@ -89,11 +89,80 @@ pub async fn the_second_acquirer(engine: Engine) {
     let story = world.get(&format!("transaction/{id}/explain")).await.1.to_string();
     assert!(story.contains("acquirer acme") && story.contains("acquirer second"), "{story}");
     assert_eq!(world.texts(sent).await, ["acme 1 1 4", "acme 1 1 4", "second 2 1 1", "second 1 4 1"]);
-    // An answer that does not come is no reason to ask another.
+    world.books_agree("second");
+}
+
+/// An answer that does not come is no reason to ask another, who would answer.
+pub async fn no_second_acquirer_after_silence(engine: Engine) {
+    let mut world = World::new(engine).await;
+    world.speaks(GENERIC);
+    let host = Host::start(&world);
+    let address = host.address.clone();
+    world.acquirers(&[("acme", address.as_str()), ("second", address.as_str())], "dialect = \"dialect.toml\"");
+    world.route("acme", &[]);
+    world.route("second", &["--second"]);
     let silent = world.post("payment", &world.card_charge("4000000000000259")).await;
     assert_eq!(code(&silent), (504, "ERR1010"), "{}", silent.1);
     assert!(wait_for(&world, &id_of(&silent.1), "REVERSED").await);
-    world.books_agree("second");
+    let asked = "SELECT DISTINCT acquirer FROM attempts WHERE acquirer <> 'sandbox'";
+    assert_eq!(world.texts(asked).await, ["acme"]);
+}
+
+/// What follows a charge goes where the charge went: along a route that has ended, or was replaced.
+pub async fn along_an_ended_route(engine: Engine) {
+    let mut world = World::new(engine).await;
+    world.speaks(GENERIC);
+    let host = Host::start(&world);
+    let address = host.address.clone();
+    let nobody = free_address();
+    world.acquirers(&[("acme", address.as_str()), ("second", nobody.as_str())], "dialect = \"dialect.toml\"");
+    world.route("acme", &[]);
+    let card = world.card_charge("4000000000001091");
+    let paid = world.post("payment", &card).await;
+    let (held, let_go) = (world.post("authorization", &card).await, world.post("authorization", &card).await);
+    assert_eq!([&paid, &held, &let_go].map(code), [(201, "INFO0000"); 3], "{}", paid.1);
+    world.run(&["route", "end", "1"]);
+    world.route("second", &[]);
+    let refused = world.post("payment", &card).await;
+    assert_eq!(code(&refused), (502, "ERR1011"), "{}", refused.1);
+    assert_eq!(code(&world.follow("refund", &id_of(&paid.1), Some("300")).await), (201, "INFO0002"));
+    assert_eq!(code(&world.follow("capture", &id_of(&held.1), Some("600")).await), (201, "INFO0001"));
+    world.route("acme", &["--replace"]);
+    assert_eq!(code(&world.follow("void", &id_of(&let_go.1), None).await), (201, "INFO0003"));
+    let asked = "SELECT * FROM (SELECT DISTINCT acquirer || ' ' || route_id || ' ' || COALESCE(result, 0) FROM attempts \
+                 WHERE acquirer <> 'sandbox') AS asked ORDER BY 1";
+    assert_eq!(world.texts(asked).await, ["acme 1 1", "second 2 4"]);
+    world.books_agree("acme");
+}
+
+/// A host that hears and says nothing, not even that it is gone: an echo finds it out, and payments are refused at once from then on.
+pub async fn a_host_that_hangs(engine: Engine) {
+    let mut world = World::new(engine).await;
+    let mut host = world.with_host(GENERIC, "echo_s = 1");
+    let card = world.card_charge("4000000000001091");
+    assert_eq!(code(&world.post("payment", &card).await), (201, "INFO0000"));
+    host.hang();
+    let started = Instant::now();
+    let log = || std::fs::read_to_string(world.folder.with_extension("log")).unwrap();
+    while !log().contains("echo: ") {
+        assert!(started.elapsed() < Duration::from_secs(30), "{}", log());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let asked = Instant::now();
+    let refused = world.post("payment", &card).await;
+    assert_eq!(code(&refused), (502, "ERR1011"), "{}", refused.1);
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    host.goes_on();
+    let mut paid = world.post("payment", &card).await;
+    for _ in 0..100 {
+        if code(&paid).0 == 201 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        paid = world.post("payment", &card).await;
+    }
+    assert_eq!(code(&paid), (201, "INFO0000"), "{}", paid.1);
+    world.books_agree("acme");
 }
 
 /// A route to what this gateway does not know is no way.

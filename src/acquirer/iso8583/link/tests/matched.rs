@@ -34,28 +34,31 @@ async fn one_trace_number_at_two_terminals_and_two_times() {
         }
         reversal
     };
-    let sent: Vec<_> =
-        [request(1, "TERM0001"), other_terminal, other_time, other_kind].map(|message| world.send(message)).into();
+    let other_number = with(request(1, "TERM0001"), 37, "000000000009");
+    let sent: Vec<_> = [request(1, "TERM0001"), other_terminal, other_time, other_kind, other_number]
+        .map(|message| world.send(message))
+        .into();
     let mut heard = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..5 {
         heard.push(host.hear().await);
     }
     // What nothing tells from the first one does not go beside it.
     assert!(is_not_sent(&world.link.send(Kind::Purchase, request(1, "TERM0001"), None).await));
-    for at in [2, 0, 3, 1] {
+    for at in [2, 0, 4, 3, 1] {
         host.approve(&heard[at]).await;
     }
     let answers: Vec<String> = join_all(sent)
         .await
         .into_iter()
         .map(|answer| answer.unwrap().unwrap())
-        .map(|answer| format!("{} {} {}", answer.mti(), answer.text(41).unwrap(), answer.text(7).unwrap()))
+        .map(|answer| [41, 7, 37].map(|field| answer.text(field).unwrap()).join(" ") + " " + answer.mti().as_str())
         .collect();
     let wanted = [
-        "0210 TERM0001 1124160000",
-        "0210 TERM0002 1124160000",
-        "0210 TERM0001 1124160001",
-        "0410 TERM0001 1124160000",
+        "TERM0001 1124160000 000000000001 0210",
+        "TERM0002 1124160000 000000000001 0210",
+        "TERM0001 1124160001 000000000001 0210",
+        "TERM0001 1124160000 000000000001 0410",
+        "TERM0001 1124160000 000000000009 0210",
     ];
     assert_eq!(answers, wanted);
 }
@@ -121,6 +124,16 @@ async fn late_and_twice_and_to_nothing() {
     let Some(News::Late(late)) = told else { panic!("{told:?}") };
     assert_eq!((late.stan, late.rrn.as_str(), late.reversal), (1, "000000000001", Some(false)));
     assert!(matches!(late.outcome, Outcome::Approved(_)));
+    // A part was approved: it stands. Told by the name that the store knows.
+    let (part, named) = (without(request(6, "TERM0001"), &[37]), Some("000000000777".to_owned()));
+    assert!(world.clock.within(3_000, world.link.send(Kind::Purchase, part, named)).await.is_none());
+    let part = host.hear().await;
+    host.say(&host.answer(&part, 10)).await;
+    world.settle().await;
+    let told = world.told();
+    let Some(News::Late(late)) = told else { panic!("{told:?}") };
+    assert_eq!((late.stan, late.rrn.as_str()), (6, "000000000777"));
+    assert!(matches!(late.outcome, Outcome::Approved(Approval { response_code: 10, .. })));
     // Once more: nobody's by now, but told.
     host.say(&answer).await;
     world.settle().await;
