@@ -1,6 +1,6 @@
 //! A bank's host in a process of its own, and a merchant whose payments go there.
 
-use crate::world::{World, fuda};
+use crate::world::{Engine, World, fuda, place, postgres};
 use serde_json::Value;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -155,4 +155,25 @@ impl World {
         let verified: Value = serde_json::from_str(&self.run(&["ledger", "verify", "--json"])).unwrap();
         assert_eq!(verified["fault"], Value::Null);
     }
+}
+
+/// The figures of a line can be had again, on either engine: how fast it is this story does not ask.
+pub async fn measured(engine: Engine) {
+    let (folder, database_url) = place(engine, postgres()).await;
+    let words = ["bench", "--acquirer", "iso8583", "--clients", "2", "--seconds", "1", "--json"];
+    let output = fuda(&folder, database_url.as_deref()).args(words).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let run: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for rate in [
+        "/encoded_per_s",
+        "/decoded_per_s",
+        "/said_per_s",
+        "/links/2/authorizations_per_s",
+        "/payments/0/payments_per_s",
+    ] {
+        assert!(run.pointer(rate).unwrap().as_u64().unwrap() > 0, "{rate}: {run}");
+    }
+    assert_eq!(run["payments"][0]["errors"], 0, "{run}");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "it leaves nothing behind");
+    std::fs::remove_dir_all(folder).ok();
 }

@@ -143,6 +143,7 @@ fn of_lines() -> Vec<(&'static str, Story)> {
         line::paid_through_a_host,
         line::paid_in_another_dialect,
         line::stored_and_explained,
+        host::measured,
         line::the_host_hears_who_asked,
         line::without_an_answer,
         line::cards_only,

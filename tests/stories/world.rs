@@ -149,15 +149,7 @@ impl World {
     }
 
     async fn on(engine: Engine, postgres: Option<String>) -> World {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("fuda_test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(format!("{name}_{engine:?}"));
-        // A story that failed leaves its own, and process numbers come again.
-        std::fs::remove_dir_all(&folder).ok();
-        let database_url = match engine {
-            Engine::Sqlite => None,
-            Engine::Postgres => Some(create_database(&postgres.unwrap(), &name).await),
-        };
+        let (folder, database_url) = place(engine, postgres).await;
         let server = Server::start(&folder, database_url.as_deref());
         let word = |label: &str| {
             let line = server.greeting.lines().find(|line| line.trim_start().starts_with(label));
@@ -300,6 +292,20 @@ pub async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
     assert_eq!(response.headers()["content-type"], "application/json");
     let text = response.text().await.unwrap();
     (status, serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}")))
+}
+
+/// A folder that is not there yet, and an empty database.
+pub async fn place(engine: Engine, postgres: Option<String>) -> (PathBuf, Option<String>) {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("fuda_test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let folder = std::env::temp_dir().join(format!("{name}_{engine:?}"));
+    // A story that failed leaves its own, and process numbers come again.
+    std::fs::remove_dir_all(&folder).ok();
+    let database_url = match engine {
+        Engine::Sqlite => None,
+        Engine::Postgres => Some(create_database(&postgres.unwrap(), &name).await),
+    };
+    (folder, database_url)
 }
 
 async fn create_database(admin: &str, name: &str) -> String {
