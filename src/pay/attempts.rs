@@ -190,6 +190,13 @@ impl Again {
     pub fn row(&self, id: TransactionId, message: Message, reference: &str, now: Millis) -> Stmt {
         next(id, self.sent.tag(), message, reference, if self.tries == 0 { self.sent.sent_at } else { now })
     }
+
+    /// A guard: the reversal that is repeated has no answer, also not one that has just come.
+    pub fn unanswered(&self, id: TransactionId) -> Option<Stmt> {
+        let sql = "SELECT 1 FROM attempts WHERE transaction_id = $1 AND number = $2 AND NOT EXISTS (SELECT 1 FROM attempts \
+                   WHERE transaction_id = $1 AND number >= $2 AND operation = 2 AND result IN (1, 2))";
+        (self.tries > 0).then(|| Stmt::new(sql, args![id, self.sent.number]).exactly(1))
+    }
 }
 
 /// The same message once more: by what names the first that may have reached its acquirer. The first of its kind goes along the
@@ -216,10 +223,18 @@ async fn last_answered(app: &App, transaction: &Transaction, message: Message) -
     rows.first().map_or(Ok(0), |row| row.int(0))
 }
 
+/// Whether the acquirer has said of a reversal that it undid the charge.
+pub async fn undone_once(db: &Db, id: TransactionId) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM attempts WHERE transaction_id = $1 AND operation = 2 AND result = 1 LIMIT 1";
+    Ok(!db.rows(sql, args![id]).await?.is_empty())
+}
+
 /// Of those behind the number `after`: the first message of its kind that may have reached the acquirer, and the last of all, with
-/// how many of the kind may have.
+/// how many of the kind may have. The time is that of the name, even where what first bore it is known by now not to have gone.
 async fn look(app: &App, transaction: &Transaction, message: Message, after: i64) -> Result<Vec<Row>, Error> {
-    let sql = "SELECT a.number, a.acquirer, a.route_id, a.sent_at, a.stan, a.rrn, k.tries, a.result FROM attempts AS a JOIN ( \
+    let sql = "SELECT a.number, a.acquirer, a.route_id, COALESCE((SELECT MIN(sent_at) FROM attempts AS n \
+               WHERE n.transaction_id = $1 AND n.operation = $2 AND n.rrn = a.rrn), a.sent_at), \
+               a.stan, a.rrn, k.tries, a.result FROM attempts AS a JOIN ( \
                SELECT MIN(CASE WHEN result = 4 THEN NULL ELSE number END) AS first, MAX(number) AS last, \
                SUM(CASE WHEN result = 4 THEN 0 ELSE 1 END) AS tries \
                FROM attempts WHERE transaction_id = $1 AND operation = $2 AND number > $3) AS k ON a.number IN (k.first, k.last) \

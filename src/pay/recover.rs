@@ -149,18 +149,24 @@ impl Case<'_> {
         let reversal = Reversal { named: again.sent.named(again.tries), original: about.original() };
         let asked = self.ask(&again, Message::Reversal, &reference, Operation::Reverse(reversal)).await?;
         let Some((number, reply, _)) = asked else { return Ok(()) };
-        let undone = match (reply.answered, reply.response_code) {
-            (Answered::Approved, _) | (Answered::Declined, Some(79)) => true,
-            // An approval that came late stands: a host that does not find it is not believed. Nor may it take what has no card
-            // any more, since that was erased when it was reversed the first time.
-            (Answered::Declined, _) if self.sent.approved => {
-                tracing::error!(transaction = %self.found.id, "the bank approved it late and does not undo it: look there");
-                false
-            }
-            (Answered::Declined, Some(25)) => too_late,
-            _ => false,
+        let declined = (reply.answered == Answered::Declined).then_some(reply.response_code).flatten();
+        let undone = match declined {
+            None => reply.answered == Answered::Approved,
+            Some(79) => true,
+            // It undid the charge when it was asked before, and would find it if it stood again.
+            Some(25) if self.sent.approved => attempts::undone_once(&self.app.db, self.found.id).await?,
+            Some(25) => too_late,
+            Some(_) => false,
         };
-        if undone { self.settle(Event::Reversed, number, reply).await } else { self.postpone(number, reply).await }
+        if undone {
+            return self.settle(Event::Reversed, number, reply).await;
+        }
+        if self.sent.approved && declined.is_some() {
+            tracing::error!(transaction = %self.found.id, "the bank approved it late and does not undo it: look there");
+        }
+        // Not believed only because it was first asked so early: the next one is new.
+        let old = declined == Some(25) && again.tries > 0 && self.too_late_to_act(self.app.clock.now());
+        self.postpone(number, reply, if old { 1 } else { self.job.attempts }).await
     }
 
     /// The same message under the same reference: the host's first answer to it is its answer to this one.
@@ -187,7 +193,7 @@ impl Case<'_> {
                 self.app.db.write(vec![attempts::answered(self.found.id, number, reply, self.app.clock.now())]).await?;
                 self.inquire(false).await
             }
-            _ => self.postpone(number, reply).await,
+            _ => self.postpone(number, reply, self.job.attempts).await,
         }
     }
 
@@ -208,7 +214,7 @@ impl Case<'_> {
             Outcome::Declined { response_code } if response_code != 25 && !MALFUNCTIONS.contains(&response_code) => {
                 self.settle(Event::Declined { response_code }, number, reply).await
             }
-            _ => self.postpone(number, reply).await,
+            _ => self.postpone(number, reply, self.job.attempts).await,
         }
     }
 
@@ -220,7 +226,8 @@ impl Case<'_> {
         asked_at - self.sent.sent_at >= deadline_ms + abilities.greatest_lateness_ms
     }
 
-    /// The message's row, durable before it goes, and the answer. `None` when another worker has the job by now.
+    /// The message's row, durable before it goes, and the answer. `None` when another worker has the job by now, or what
+    /// is repeated has an answer by now: it comes again when its lease ends.
     async fn ask(
         &self,
         again: &Again,
@@ -229,7 +236,12 @@ impl Case<'_> {
         operation: Operation<'_>,
     ) -> Result<Option<(i64, Reply, Outcome)>, Error> {
         let attempt = again.row(self.found.id, message, reference, self.app.clock.now());
-        let Written::Applied(rows) = self.app.db.write(vec![self.job.still_held(), attempt]).await? else {
+        let mut writes = vec![self.job.still_held()];
+        if message == Message::Reversal {
+            writes.extend(again.unanswered(self.found.id));
+        }
+        writes.push(attempt);
+        let Written::Applied(rows) = self.app.db.write(writes).await? else {
             return Ok(None);
         };
         let number = rows.last().map_or(Ok(0), |row| row.int(0))?;
@@ -261,7 +273,7 @@ impl Case<'_> {
             }
             Written::GuardFailed(APPROVAL) if undone => {
                 tracing::warn!(transaction = %self.found.id, "its approval came while it was being undone: it is undone once more");
-                self.postpone(number, reply).await
+                self.postpone(number, reply, 1).await
             }
             Written::GuardFailed(_) => {
                 tracing::error!(transaction = %self.found.id, "what the bank did does not fit its parent: look at both");
@@ -274,9 +286,10 @@ impl Case<'_> {
         }
     }
 
-    async fn postpone(&self, number: i64, reply: Reply) -> Result<(), Error> {
+    /// As after so many tries.
+    async fn postpone(&self, number: i64, reply: Reply, tries: i64) -> Result<(), Error> {
         let attempt = attempts::answered(self.found.id, number, reply, self.app.clock.now());
-        let again = self.app.database_now() + backoff_ms(self.job.attempts);
+        let again = self.app.database_now() + backoff_ms(tries);
         self.app.db.write(vec![self.job.postpone(again), attempt]).await?;
         Ok(())
     }

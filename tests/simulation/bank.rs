@@ -131,6 +131,8 @@ pub struct Bank {
     inquire: bool,
     releases: bool,
     pub declined_of_100: u64,
+    grumbles_of_100: u64,
+    forgets_reversals: bool,
     pub names: Names,
 }
 
@@ -154,6 +156,8 @@ impl Bank {
             inquire: dice.chance(700),
             releases: dice.chance(300),
             declined_of_100: dice.below(25),
+            grumbles_of_100: dice.below(30),
+            forgets_reversals: dice.chance(500),
             names: Names::default(),
         }
     }
@@ -191,7 +195,7 @@ impl Bank {
             Message::Reverse { original, stan: Some(stan) } => match self.reversals.get(stan) {
                 Some(said) => said.clone(),
                 None => {
-                    let said = self.reverse(original);
+                    let said = self.reverse_by_trace(original, *stan);
                     self.names.reversals_answered.insert(*stan);
                     self.reversals.insert(*stan, said.clone());
                     said
@@ -247,6 +251,20 @@ impl Bank {
             _ => return false,
         }
         true
+    }
+
+    /// As hosts are: some do not know any more what they have reversed, and some are out of order, or say that they had this before.
+    fn reverse_by_trace(&mut self, original: &str, stan: i64) -> Outcome {
+        let mark = u64::try_from(stan).unwrap() % 100;
+        if mark * 7 % 100 < self.grumbles_of_100 {
+            return Outcome::Declined { response_code: [91, 94][usize::try_from(mark % 2).unwrap()] };
+        }
+        match self.reverse(original) {
+            Outcome::Declined { response_code: 79 } if self.forgets_reversals => {
+                Outcome::Declined { response_code: 25 }
+            }
+            said => said,
+        }
     }
 
     fn reverse(&mut self, original: &str) -> Outcome {

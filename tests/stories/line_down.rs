@@ -130,7 +130,7 @@ pub async fn along_an_ended_route(engine: Engine) {
     world.route("acme", &["--replace"]);
     assert_eq!(code(&world.follow("void", &id_of(&let_go.1), None).await), (201, "INFO0003"));
     let asked = "SELECT * FROM (SELECT DISTINCT acquirer || ' ' || route_id || ' ' || COALESCE(result, 0) FROM attempts \
-                 WHERE acquirer <> 'sandbox') AS asked ORDER BY 1";
+                 WHERE acquirer <> 'sandbox' AND operation <> 7) AS asked ORDER BY 1";
     assert_eq!(world.texts(asked).await, ["acme 1 1", "second 2 4"]);
     world.books_agree("acme");
 }

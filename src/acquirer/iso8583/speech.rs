@@ -178,7 +178,11 @@ impl Speech {
         let network = network.and_then(|(field, tag)| std::str::from_utf8(answer.sub(*field, tag)?).ok());
         let approval =
             Approval { response_code, auth_code: said(answer.text(AUTH_CODE)), network_transaction_id: said(network) };
-        Outcome::from_response(kind == Kind::Verify, approval)
+        match Outcome::from_response(kind == Kind::Verify, approval) {
+            // That is an answer, and a repeat would get it again; what it says ends nothing.
+            Outcome::Unknown { .. } if kind == Kind::Reverse => Outcome::Declined { response_code },
+            outcome => outcome,
+        }
     }
 
     /// The same of an answer that came too late: a charge that was approved for a part stands, and has to be undone like a whole one.
