@@ -110,7 +110,6 @@ fn all() -> Vec<(&'static str, Story)> {
         operator::an_older_schema_goes_on,
         operator::old_cards_are_erased,
         operator::live_keys,
-        operator::nobody_reads_on,
         operator::keys_come_and_go,
         operator::logs_for_machines,
         bins::imported_and_looked_up,
@@ -172,6 +171,7 @@ fn of_lines() -> Vec<(&'static str, Story)> {
 
 fn of_later() -> Vec<(&'static str, Story)> {
     stories![
+        operator::nobody_reads_on,
         worker::many_jobs_due_at_once,
         retries::a_merchants_days,
         routes::made_listed_and_ended,
