@@ -4,6 +4,7 @@ use crate::acceptor::Acceptor;
 use crate::acquirer::Outcome;
 use crate::acquirer::iso8583::check::{self, Exchange, Shown, Subject, Told};
 use crate::acquirer::iso8583::config::{self, Settings};
+use crate::acquirer::iso8583::dialect::GENERIC;
 use crate::card::{Card, Expiry, Pan};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -25,6 +26,9 @@ pub enum AcquirerCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Print the built-in dialect, generic-1987, to begin one of your own with
+    #[command(after_help = "Example:\n  fuda acquirer dialect > acme.toml")]
+    Dialect,
     /// Sign on to a host, ask for an echo, verify a card, and print each message, masked
     #[command(
         after_help = "It charges nothing: a card is verified with an amount of zero. Card numbers are shown by their first six and last four \
@@ -61,10 +65,15 @@ pub struct CheckArgs {
 }
 
 pub async fn acquirer(config: &Config, command: AcquirerCommand) -> Result<(), Error> {
+    if let AcquirerCommand::Dialect = command {
+        print!("{}", GENERIC.1);
+        return Ok(());
+    }
     let path = config.acquirers.as_deref();
     let path = path.ok_or_else(|| Error::internal("name the acquirers file: --acquirers FILE or FUDA_ACQUIRERS"))?;
     let all = config::read(path)?;
     match command {
+        AcquirerCommand::Dialect => Ok(()),
         AcquirerCommand::List { json } => {
             for (name, one) in &all {
                 check::read(one).map_err(|error| error.context(&format!("acquirers.{name}.dialect")))?;

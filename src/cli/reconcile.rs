@@ -147,13 +147,19 @@ pub async fn reconcile(config: &Config, args: ReconcileArgs) -> Result<(), Error
         }
     };
     let compared = compare(&store.db, &record, &span).await?;
+    let unknown = match args.acquirer.as_deref().filter(|name| *name != SANDBOX && compared.matched == 0) {
+        Some(name) if !attempts::ever(&store.db, name).await? => {
+            format!(": nothing here ever went to an acquirer {name}")
+        }
+        _ => String::new(),
+    };
     store.db.close().await;
     if args.json {
         println!("{}", serde_json::to_string(&compared).map_err(Error::internal)?);
     } else {
         print(&compared);
     }
-    if compared.clean() { Ok(()) } else { Err(Error::internal("the books differ")) }
+    if compared.clean() { Ok(()) } else { Err(Error::internal(format!("the books differ{unknown}"))) }
 }
 
 fn instant(text: &str) -> Result<i64, Error> {

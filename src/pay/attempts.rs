@@ -334,6 +334,12 @@ pub async fn called(db: &Db, acquirer: &str, rrn: &str) -> Result<Option<Transac
     Ok(rows.first().map(|row| row.bytes(0)).transpose()?.and_then(TransactionId::from_bytes))
 }
 
+/// Whether anything ever went to an acquirer of this name, by a trace number.
+pub async fn ever(db: &Db, acquirer: &str) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM attempts WHERE acquirer = $1 AND rrn IS NOT NULL LIMIT 1";
+    Ok(!db.rows(sql, args![acquirer]).await?.is_empty())
+}
+
 /// The acquirer that was asked for it, and by which trace: the first that may have been reached.
 pub async fn asked(db: &Db, id: TransactionId) -> Result<Option<(String, Option<Trace>)>, Error> {
     let sql = "SELECT acquirer, stan, rrn, sent_at FROM attempts WHERE transaction_id = $1 \

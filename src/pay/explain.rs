@@ -234,7 +234,10 @@ fn sent(lines: &mut Lines, attempt: &Attempt) {
         None => ("A message", "電文"),
     };
     let (acquirer, reference) = (&attempt.acquirer, &attempt.reference);
+    // A reversal's and a release's field 37 is the original's in many dialects.
+    let borrows = matches!(attempt.message, Some(Message::Reversal | Message::Release));
     let trace = |stan: &str, rrn: &str| match &attempt.trace {
+        Some(trace) if borrows => format!("{stan}{:06}", trace.stan),
         Some(trace) => format!("{stan}{:06}{rrn}{}", trace.stan, trace.rrn),
         None => String::new(),
     };

@@ -86,6 +86,7 @@ fn field<'a>(message: &'a Value, number: &str) -> Option<&'a str> {
 
 pub async fn listed(engine: Engine) {
     let world = World::new(engine).await;
+    assert_eq!(world.run(&["acquirer", "dialect"]), GENERIC);
     world.acquirers_file(&[("acme", "test", "127.0.0.1:8583"), ("north", "live", "host.bank.example:5000")], "");
     let text = std::fs::read_to_string(world.folder.join("acquirers.toml")).unwrap();
     std::fs::write(world.folder.join("acquirers.toml"), text + "tls = {}\nconnections = 2\n").unwrap();

@@ -162,7 +162,8 @@ pub(super) fn language(name: &str, home: Home) -> Result<Language, Error> {
     let text = if name == GENERIC.0 {
         GENERIC.1.to_owned()
     } else {
-        std::fs::read_to_string(name).map_err(|error| Error::internal(format!("cannot read {name}: {error}")))?
+        let unread = |error| Error::internal(format!("cannot read {name}: {error} (built in: {})", GENERIC.0));
+        std::fs::read_to_string(name).map_err(unread)?
     };
     Language::of(&text, home).map_err(|wrong| Error::internal(format!("{name}: {wrong}")))
 }
