@@ -10,6 +10,7 @@ mod bank;
 mod cardholder;
 mod checks;
 mod client;
+mod line;
 mod merchant;
 mod names;
 mod renewals;

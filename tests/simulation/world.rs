@@ -1,8 +1,9 @@
 //! What the processes and the people of one seed share: the stores, the bank, the time, and what was told and seen.
 
-use crate::bank::{Bank, Line};
+use crate::bank::Bank;
 use crate::cardholder::Seen;
 use crate::client::{Known, Told, pause};
+use crate::line::Line;
 use crate::merchant::Asked;
 use crate::shop::{Ears, Road};
 use crate::weather::{Dice, Life, Sky};
