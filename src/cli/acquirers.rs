@@ -16,6 +16,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::path::Path;
 
 #[derive(Subcommand)]
 pub enum AcquirerCommand {
@@ -65,16 +66,13 @@ pub struct CheckArgs {
 }
 
 pub async fn acquirer(config: &Config, command: AcquirerCommand) -> Result<(), Error> {
-    if let AcquirerCommand::Dialect = command {
-        print!("{}", GENERIC.1);
-        return Ok(());
-    }
-    let path = config.acquirers.as_deref();
-    let path = path.ok_or_else(|| Error::internal("name the acquirers file: --acquirers FILE or FUDA_ACQUIRERS"))?;
-    let all = config::read(path)?;
     match command {
-        AcquirerCommand::Dialect => Ok(()),
+        AcquirerCommand::Dialect => {
+            print!("{}", GENERIC.1);
+            Ok(())
+        }
         AcquirerCommand::List { json } => {
+            let (_, all) = file(config)?;
             for (name, one) in &all {
                 check::read(one).map_err(|error| error.context(&format!("acquirers.{name}.dialect")))?;
             }
@@ -82,6 +80,7 @@ pub async fn acquirer(config: &Config, command: AcquirerCommand) -> Result<(), E
             Ok(())
         }
         AcquirerCommand::Check(args) => {
+            let (path, all) = file(config)?;
             let unknown = || {
                 let names: Vec<&str> = all.keys().map(String::as_str).collect();
                 let others =
@@ -91,6 +90,12 @@ pub async fn acquirer(config: &Config, command: AcquirerCommand) -> Result<(), E
             check(all.get(&args.name).ok_or_else(unknown)?, &args).await
         }
     }
+}
+
+fn file(config: &Config) -> Result<(&Path, BTreeMap<String, Settings>), Error> {
+    let path = config.acquirers.as_deref();
+    let path = path.ok_or_else(|| Error::internal("name the acquirers file: --acquirers FILE or FUDA_ACQUIRERS"))?;
+    Ok((path, config::read(path)?))
 }
 
 fn mode(settings: &Settings) -> &'static str {

@@ -233,7 +233,7 @@ pub async fn undone_once(db: &Db, id: TransactionId) -> Result<bool, Error> {
 /// how many of the kind may have. The time is that of the name, even where what first bore it is known by now not to have gone.
 async fn look(app: &App, transaction: &Transaction, message: Message, after: i64) -> Result<Vec<Row>, Error> {
     let sql = "SELECT a.number, a.acquirer, a.route_id, COALESCE((SELECT MIN(sent_at) FROM attempts AS n \
-               WHERE n.transaction_id = $1 AND n.operation = $2 AND n.rrn = a.rrn), a.sent_at), \
+               WHERE n.transaction_id = $1 AND n.operation = $2 AND n.acquirer = a.acquirer AND n.rrn = a.rrn), a.sent_at), \
                a.stan, a.rrn, k.tries, a.result FROM attempts AS a JOIN ( \
                SELECT MIN(CASE WHEN result = 4 THEN NULL ELSE number END) AS first, MAX(number) AS last, \
                SUM(CASE WHEN result = 4 THEN 0 ELSE 1 END) AS tries \

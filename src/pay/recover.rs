@@ -153,8 +153,12 @@ impl Case<'_> {
         let undone = match declined {
             None => reply.answered == Answered::Approved,
             Some(79) => true,
-            // It undid the charge when it was asked before, and would find it if it stood again.
-            Some(25) if self.sent.approved => attempts::undone_once(&self.app.db, self.found.id).await?,
+            // It undid the charge when it was asked before, and would find it if it stood again: unless it looks by a card
+            // number, which was erased with a first end.
+            Some(25) if self.sent.approved => {
+                let names_all = about.original().card.is_some() || !self.sent.line.abilities().names_cards;
+                names_all && attempts::undone_once(&self.app.db, self.found.id).await?
+            }
             Some(25) => too_late,
             Some(_) => false,
         };

@@ -134,8 +134,12 @@ async fn drain(world: &Arc<World>) -> Result<u64, String> {
 
 /// Where no job will ask the bank any more, an operator does.
 async fn settle_by_hand(world: &Arc<World>, db: &Db, id: TransactionId) -> Result<bool, String> {
+    // Or where the log calls for one: what was approved late and is not found, its card gone.
     let alone = "SELECT COUNT(*) FROM transactions WHERE id = $1 AND state = 2 \
-                 AND NOT EXISTS (SELECT 1 FROM jobs WHERE kind = 1 AND subject = $1)";
+                 AND (NOT EXISTS (SELECT 1 FROM jobs WHERE kind = 1 AND subject = $1) \
+                 OR sealed IS NULL AND parent_id IS NULL AND EXISTS (SELECT 1 FROM attempts WHERE transaction_id = $1 \
+                 AND operation = 1 AND result = 1) AND EXISTS (SELECT 1 FROM attempts WHERE transaction_id = $1 \
+                 AND operation = 2 AND response_code = 25 AND number = (SELECT MAX(number) FROM attempts WHERE transaction_id = $1)))";
     if checks::count(db, alone, vec![id.into()]).await == 0 {
         return Ok(false);
     }
